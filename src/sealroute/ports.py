@@ -1,0 +1,296 @@
+"""What services need from the world, as small protocols.  net/ and store/ implement them; app.py hands them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol
+
+from sealroute.base.dnsdata import Answer, Mx, Tlsa
+from sealroute.base.mail import BodyType, Message, Recipient, Ret
+from sealroute.base.status import Reply
+from sealroute.policy.attempt import Attempt, RecipientFate
+from sealroute.policy.connector import Connector
+from sealroute.policy.evidence import FetchFailure
+from sealroute.policy.reasons import Finding
+from sealroute.policy.requirement import HandshakeFacts
+
+# ---------------------------------------------------------------------------------------------------------- the world
+
+
+class Clock(Protocol):
+    """The queue's time; a lab may let it run faster than the wall."""
+
+    def now(self) -> datetime: ...
+    async def sleep_until(self, moment: datetime) -> None: ...
+
+
+class Resolver(Protocol):
+    """Validated DNS.  Never raises for what DNS may say: every trouble is an Answer with BOGUS or UNKNOWN.
+
+    Names are given and returned in compared form (base/names).
+    """
+
+    async def mx(self, name: str) -> Answer[Mx]:
+        """MX records, ascending by preference."""
+        ...
+
+    async def a(self, name: str) -> Answer[str]: ...
+    async def aaaa(self, name: str) -> Answer[str]: ...
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        """TLSA records at the full owner name, e.g. `_25._tcp.mx.example.com`."""
+        ...
+
+    async def txt(self, name: str) -> Answer[str]:
+        """TXT records, the strings of each joined, bytes as latin-1."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A policy file as served: 200, text/plain, within the limits."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """No policy file; `failure` is FETCH_ERROR or WEBPKI_INVALID, `detail` says what happened."""
+
+    failure: FetchFailure
+    detail: str
+
+
+class PolicyFetcher(Protocol):
+    """HTTPS for MTA-STS: PKIX, the exact name, no redirects, 64 KiB, 60 s, text/plain [RFC 8461 §3.3]."""
+
+    async def fetch(self, domain: str) -> Fetched | FetchFailed:
+        """GET https://mta-sts.<domain>/.well-known/mta-sts.txt; never raises for what the network does."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DialTarget:
+    """One address to open a session to."""
+
+    host: str
+    ip: str
+    port: int
+    sni: str | None
+    starttls: bool = True
+    """False: stay in plaintext even when STARTTLS is offered (the second try after a failed handshake)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One message for some recipients at one peer."""
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    content: bytes = field(repr=False)
+    body: BodyType = BodyType.SEVEN_BIT
+    smtputf8: bool = False
+    ret: Ret | None = None
+    envid: str | None = None
+    require_tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionResult:
+    """What one transaction led to; every recipient has a fate."""
+
+    recipients: tuple[RecipientFate, ...]
+    replies: tuple[tuple[str, Reply], ...]
+    reusable: bool
+    """True when the session can carry another transaction."""
+
+
+class Session(Protocol):
+    """An SMTP session after its TLS handshake (or without one), on which nothing has been said since."""
+
+    @property
+    def facts(self) -> HandshakeFacts: ...
+    @property
+    def replies(self) -> tuple[tuple[str, Reply], ...]:
+        """The opening dialogue: greeting, EHLO, STARTTLS."""
+        ...
+
+    @property
+    def connect_ms(self) -> float: ...
+    @property
+    def tls_ms(self) -> float | None: ...
+    @property
+    def usable(self) -> bool:
+        """False once the connection is lost or closing."""
+        ...
+
+    async def transact(self, transaction: Transaction) -> TransactionResult:
+        """Send one message.  Never raises for what the peer does: a lost connection is a DEFERRED fate."""
+        ...
+
+    async def close(self) -> None:
+        """QUIT, bounded in time; never raises."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DialFailed:
+    """No session: the host (or this address of it) is ruled out for this reason."""
+
+    finding: Finding
+    replies: tuple[tuple[str, Reply], ...] = ()
+    connect_ms: float | None = None
+
+
+class Dialer(Protocol):
+    """Opens sessions up to the end of the TLS handshake and judges nothing."""
+
+    async def dial(self, target: DialTarget) -> Session | DialFailed:
+        """Connect, greeting, EHLO, STARTTLS if offered and wanted, handshake.
+
+        A failed handshake or a refused STARTTLS is a Session whose facts say so; its `usable` tells whether plaintext may go on.
+        """
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------- the store
+
+
+class GroupState(Enum):
+    """Where a recipient group stands; transitions are written in store/schema."""
+
+    QUEUED = "queued"
+    """Waits for `next_attempt_at`; nobody works on it."""
+    ACTIVE = "active"
+    """A node works on it, as long as the node's lease runs."""
+    SUSPENDED = "suspended"
+    """Held by an administrator; released or removed by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All still undelivered recipients of one message in one domain: the unit of delivery, retry and hold."""
+
+    id: str
+    message_id: str
+    domain: str
+    recipients: tuple[Recipient, ...]
+    queued_at: datetime
+    next_attempt_at: datetime
+    attempts: int = 0
+    """Runs through the hosts so far."""
+    delay_notified: bool = False
+    last_finding: Finding | None = None
+    last_route: tuple[str, str] = ("", "")
+    """(host, address) that greylisted us last: tried first next time [decision table 5]."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceEvent:
+    """One step in a message's life, per recipient or (address "") for all."""
+
+    message_id: str
+    at: datetime
+    event: str
+    """RECEIVE, SEND, DEFER, FAIL, TRANSFER, EXPAND, ... (the facts file, 5)."""
+    recipient: str
+    description: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A group's run is over: everything to be made durable in one transaction."""
+
+    group: Group
+    """As it was before the run."""
+    fates: tuple[RecipientFate, ...]
+    attempts: tuple[Attempt, ...]
+    events: tuple[TraceEvent, ...]
+    next_attempt_at: datetime | None
+    """When the DEFERRED recipients are tried again; None when none is left."""
+    finding: Finding | None = None
+    """The reason shown for those still waiting."""
+    delay_notified: bool = False
+    last_route: tuple[str, str] = ("", "")
+    notices: tuple[tuple[Message, tuple[Group, ...]], ...] = ()
+    """NDRs, delay and success notices that enter the queue together with this."""
+
+
+class Queue(Protocol):
+    """The durable queue.  Every method returns only after commit; StoreUnavailable when it could not."""
+
+    async def add(
+        self, message: Message, groups: Sequence[Group], events: Sequence[TraceEvent], *, active: bool
+    ) -> None:
+        """Take a message in.  `active`: this node works on the groups at once (no second read from the database)."""
+        ...
+
+    async def settle(self, settled: Settled) -> None:
+        """Record a run; drop the group when nobody is left, and the message with its last group."""
+        ...
+
+    async def release(self, group_ids: Sequence[str]) -> None:
+        """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time."""
+        ...
+
+    async def take_due(self, now: datetime, limit: int) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first: QUEUED → ACTIVE."""
+        ...
+
+    async def next_due(self) -> datetime | None:
+        """When the next QUEUED group is due."""
+        ...
+
+    async def message(self, message_id: str) -> Message | None:
+        """The message with its content."""
+        ...
+
+    async def start_node(self, now: datetime) -> int:
+        """Register this node and take back what dead nodes held; returns how many groups came back."""
+        ...
+
+    async def renew_node(self, now: datetime) -> int:
+        """Extend this node's lease; take back what nodes with expired leases held; returns how many."""
+        ...
+
+    async def depth(self) -> Mapping[GroupState, int]: ...
+
+
+class Connectors(Protocol):
+    """The connectors of all organisations, readable without waiting."""
+
+    def all(self, organization: str) -> Sequence[Connector]:
+        """The latest loaded set; refreshed in the background when the store changed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPolicy:
+    """One MTA-STS policy in the persistent cache."""
+
+    domain: str
+    policy_id: str
+    text: str
+    """The policy file, parsed again on reading."""
+    fetched_at: datetime
+    expires_at: datetime
+    checked_at: datetime
+    """When the TXT record was last seen to carry this id."""
+
+
+class PolicyCache(Protocol):
+    """The persistent MTA-STS cache, shared by nodes [RFC 8461 §5.1]."""
+
+    async def get(self, domain: str) -> CachedPolicy | None: ...
+    async def put(self, policy: CachedPolicy) -> None: ...
+    async def remove(self, domain: str) -> None: ...
+    async def expiring(self, before: datetime, limit: int) -> list[CachedPolicy]:
+        """Policies that end before the moment, the first to end first."""
+        ...
