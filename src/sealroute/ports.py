@@ -154,7 +154,7 @@ class Dialer(Protocol):
     async def dial(self, target: DialTarget) -> Session | DialFailed:
         """Connect, greeting, EHLO, STARTTLS if offered and wanted, handshake.
 
-        A failed handshake or a refused STARTTLS is a Session whose facts say so; its `usable` tells whether plaintext may go on.
+        A failed handshake or a refused STARTTLS is a Session whose facts say so; `usable` tells if plaintext may go on.
         """
         ...
 
@@ -226,9 +226,7 @@ class Settled:
 class Queue(Protocol):
     """The durable queue.  Every method returns only after commit; StoreUnavailable when it could not."""
 
-    async def add(
-        self, message: Message, groups: Sequence[Group], events: Sequence[TraceEvent], *, active: bool
-    ) -> None:
+    async def add(self, message: Message, groups: Sequence[Group], events: Sequence[TraceEvent], *, active: bool) -> None:
         """Take a message in.  `active`: this node works on the groups at once (no second read from the database)."""
         ...
 

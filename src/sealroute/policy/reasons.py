@@ -99,9 +99,7 @@ class ReasonFacts:
     """True when a demanded proof is missing: shown before network reasons [decision 7]."""
 
 
-def _facts(
-    code: str, sentence: str, side: Side, fix: str, *, security: bool = False, basic: int | None = None
-) -> ReasonFacts:
+def _facts(code: str, sentence: str, side: Side, fix: str, *, security: bool = False, basic: int | None = None) -> ReasonFacts:
     enhanced = Enhanced.parse(code)
     if enhanced is None:
         raise ValueError(code)
