@@ -292,3 +292,150 @@ class PolicyCache(Protocol):
     async def expiring(self, before: datetime, limit: int) -> list[CachedPolicy]:
         """Policies that end before the moment, the first to end first."""
         ...
+
+
+# ------------------------------------------------------------------------- the store, as administrators and faces use it
+# Synchronous: the CLI calls these directly, a server calls them in a worker thread.
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One audited change to a connector."""
+
+    at: datetime
+    actor: str
+    action: str
+    """New, Set or Remove."""
+    connector: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+class ConnectorStore(Protocol):
+    """Connectors at rest.  Names are compared without regard to case within an organisation."""
+
+    def all(self, organization: str) -> list[Connector]: ...
+    def get(self, organization: str, identity: str) -> Connector | None:
+        """By name (any case) or GUID."""
+        ...
+
+    def add(self, connector: Connector, actor: str) -> None:
+        """Raises OperatorError when the name is taken."""
+        ...
+
+    def replace(self, connector: Connector, actor: str) -> None:
+        """Replace by GUID; raises OperatorError when it is gone or the new name is taken."""
+        ...
+
+    def remove(self, organization: str, guid: str, actor: str) -> None: ...
+    def changes(self, organization: str, limit: int = 100) -> list[Change]:
+        """The newest first."""
+        ...
+
+    def version(self) -> int:
+        """Grows with every change, so that a running gateway sees cheaply that it must reload."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """One waiting group as administrators see it."""
+
+    group: Group
+    state: GroupState
+    sender: str
+    subject: str
+    header_message_id: str
+    size_bytes: int
+    received_at: datetime
+    expires_at: datetime | None = None
+
+
+class QueueAdmin(Protocol):
+    """Looking at the queue and steering it.  Changes touch only groups nobody is working on; each returns how many changed."""
+
+    def list(
+        self, *, domain: str | None = None, state: GroupState | None = None, sender: str | None = None, limit: int = 1000
+    ) -> list[QueueItem]:
+        """Oldest received first."""
+        ...
+
+    def show(self, message_or_group_id: str) -> list[QueueItem]: ...
+    def retry(self, ids: Sequence[str], now: datetime) -> int:
+        """Make QUEUED groups due now.  `ids` are message or group ids; `["*"]` means all."""
+        ...
+
+    def hold(self, ids: Sequence[str]) -> int: ...
+    def release(self, ids: Sequence[str], now: datetime) -> int: ...
+    def remove(self, ids: Sequence[str], now: datetime, actor: str) -> int:
+        """Drop without an NDR; recorded in the trace as FAIL."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TraceQuery:
+    """Filters of Get-MessageTraceV2; an empty one does not filter.  Times are inclusive.  `*` in addresses is a wildcard."""
+
+    start: datetime
+    end: datetime
+    senders: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    header_message_ids: tuple[str, ...] = ()
+    message_trace_id: str = ""
+    from_ip: str = ""
+    to_ip: str = ""
+    statuses: tuple[str, ...] = ()
+    subject: str = ""
+    subject_filter: str = "Contains"
+    """Contains, StartsWith or EndsWith."""
+    starting_recipient: str = ""
+    """Paging: rows with Received equal to `end` begin after this recipient."""
+    limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """One message × recipient."""
+
+    message_trace_id: str
+    message_id: str
+    """The Message-ID header."""
+    received: datetime
+    sender: str
+    recipient: str
+    subject: str
+    status: str
+    """GettingStatus, Pending, Failed, Delivered, Expanded, Quarantined or FilteredAsSpam."""
+    size_bytes: int
+    from_ip: str
+    to_ip: str
+    connector: str = ""
+
+
+class Traces(Protocol):
+    """Message trace, read side."""
+
+    def search(self, query: TraceQuery) -> list[TraceRow]:
+        """Received descending, then recipient ascending."""
+        ...
+
+    def events(self, message_trace_id: str, recipient: str | None = None) -> list[TraceEvent]:
+        """Oldest first."""
+        ...
+
+    def attempts(self, message_trace_id: str, recipient: str | None = None) -> list[dict[str, Any]]:
+        """The full attempt records (policy/record), oldest first, evidence filled in."""
+        ...
+
+
+class Users(Protocol):
+    """Who may submit; only argon2 hashes are kept."""
+
+    def hash_of(self, name: str) -> str | None: ...
+    def set(self, name: str, password_hash: str, organization: str) -> None: ...
+    def remove(self, name: str) -> bool: ...
+    def all(self) -> list[tuple[str, str]]:
+        """(name, organisation), by name."""
+        ...
+
+    def organization_of(self, name: str) -> str | None: ...
