@@ -354,7 +354,7 @@ class QueueItem:
 class QueueAdmin(Protocol):
     """Looking at the queue and steering it.  Changes touch only groups nobody is working on; each returns how many changed."""
 
-    def list(
+    def find(
         self, *, domain: str | None = None, state: GroupState | None = None, sender: str | None = None, limit: int = 1000
     ) -> list[QueueItem]:
         """Oldest received first."""

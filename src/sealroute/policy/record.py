@@ -1,0 +1,104 @@
+"""Attempts and evidence as plain JSON, the form in which trace, API and CLI show them.
+
+One generic walk: dataclasses become objects, enums their value, bytes hex, moments RFC 3339, empty parts are left out.
+Evidence is split off and named by its digest, since every message of a plan's lifetime shares it.  Certificates are
+recorded by SHA-256 fingerprint, not whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from sealroute.base.dnsdata import Mx, Tlsa
+from sealroute.base.status import Enhanced, Reply
+from sealroute.base.times import rfc3339
+from sealroute.policy.attempt import Attempt
+from sealroute.policy.evidence import Evidence
+from sealroute.policy.reasons import Finding
+from sealroute.policy.requirement import HandshakeFacts
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON knows it."""
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, Finding):
+        return finding_record(value)
+    if isinstance(value, HandshakeFacts):
+        return _facts_record(value)
+    if isinstance(value, (Tlsa, Reply, Enhanced)):
+        return str(value)
+    if isinstance(value, Mx):
+        return f"{value.preference} {value.host or '.'}"
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        items = ((name, getattr(value, name)) for name in _field_names(type(value)))
+        return {name: plain(item) for name, item in items if item is not None and item != "" and item != ()}
+    raise TypeError(f"{type(value).__name__} has no plain form")
+
+
+def finding_record(finding: Finding) -> dict[str, Any]:
+    """A finding with its sentence, code and whose side it is on."""
+    record = {
+        "reason": finding.reason.value,
+        "code": str(finding.enhanced(finding.reason.facts.enhanced.klass)),
+        "sentence": finding.sentence(),
+        "detail": finding.detail,
+        "host": finding.host,
+        "domain": finding.domain,
+        "ip": finding.ip,
+        "side": finding.reason.facts.side.value,
+        "basic": finding.basic,
+        "peer_code": str(finding.code) if finding.code else "",
+    }
+    return {key: value for key, value in record.items() if value not in ("", None)}
+
+
+def _facts_record(facts: HandshakeFacts) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "at": rfc3339(facts.at),
+        "starttls_offered": facts.starttls_offered,
+        "starttls_reply": str(facts.starttls_reply) if facts.starttls_reply else "",
+        "handshake_error": facts.handshake_error,
+        "tls_version": facts.tls_version,
+        "cipher": facts.cipher,
+        "chain_sha256": [hashlib.sha256(der).hexdigest() for der in facts.chain],
+    }
+    return {key: value for key, value in record.items() if value not in ("", [])}
+
+
+def attempt_record(attempt: Attempt) -> dict[str, Any]:
+    """The attempt without its evidence."""
+    return {
+        name: plain(value)
+        for name in _field_names(Attempt)
+        if name != "evidence" and (value := getattr(attempt, name)) is not None and value != "" and value != ()
+    }
+
+
+def evidence_record(evidence: Evidence) -> tuple[str, str]:
+    """(digest, JSON text) of the evidence."""
+    text = json.dumps(plain(evidence), separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), text
