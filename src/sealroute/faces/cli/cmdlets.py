@@ -1,0 +1,333 @@
+"""Commands the way Exchange's administrators type them: `Set-OutboundConnector "Contoso Bank" -SmtpDaneMode Mandatory`.
+
+A small reader of PowerShell's command syntax as it arrives from any shell, that is: already split and unquoted.
+
+* Names of cmdlets and parameters are compared without regard to case; a parameter may be cut short while it stays unambiguous.
+* `-Name value`, `-Name:value`; a switch stands alone or has `:$true` / `:$false`; `--name` is read as `-Name`.
+* Values without a name fill the positional parameters in their order.
+* A list goes on after a comma: `-RecipientDomains contoso.com, fabrikam.com` is one value.
+* What begins with `-` and a letter is a parameter; such a value is written `-Comment:-text`.  After `--` all are values.
+
+Every cmdlet has `-Output list|table|json`, `-Json` and `-?`; those that change something also `-WhatIf` and `-Confirm`.
+Values stay text here: what a parameter accepts is known to its handler.  Exit codes: the handler's; 2 for unusable input.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+from sealroute.base.errors import InputError, OperatorError
+from sealroute.faces.cli.output import Format, choose_format, report
+from sealroute.policy.parameter_kinds import parse_boolean
+from sealroute.policy.parameters import split_list
+from sealroute.ports import ConnectorStore
+
+UNUSABLE_INPUT = 2
+"""Exit code."""
+
+
+class CliContext(Protocol):
+    """What commands work on; the command line's entry point makes it from the settings."""
+
+    @property
+    def connectors(self) -> ConnectorStore: ...
+    @property
+    def organization(self) -> str: ...
+    @property
+    def actor(self) -> str:
+        """Who is at the keyboard, for the record of changes."""
+        ...
+
+    @property
+    def accepted_domains(self) -> Sequence[str]:
+        """The organisation's own domains, for connectors with AllAcceptedDomains."""
+        ...
+
+
+class Takes(Enum):
+    """What follows a parameter's name."""
+
+    VALUE = "value"
+    LIST = "list"
+    SWITCH = "switch"
+
+
+@dataclass(frozen=True, slots=True)
+class CmdletParameter:
+    """One parameter of a cmdlet."""
+
+    name: str
+    help: str
+    takes: Takes = Takes.VALUE
+    allowed: str = ""
+    """What may be written, for the help."""
+    position: int | None = None
+    """Order among the values without a name."""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A cmdlet's arguments after reading."""
+
+    values: Mapping[str, str]
+    """By the parameter's full name; a list is still one text (see `items`)."""
+    switches: frozenset[str] = frozenset()
+    """The names of the switches that are on."""
+    output: Format | None = None
+    confirm: bool | None = None
+    """What -Confirm said; None when it was not given."""
+
+    def get(self, name: str, default: str = "") -> str:
+        return self.values.get(name, default)
+
+    def items(self, name: str) -> tuple[str, ...]:
+        """The items of a list; empty when it was not given; raises OperatorError when one is empty."""
+        if name not in self.values:
+            return ()
+        try:
+            return split_list(self.values[name])
+        except InputError as error:
+            raise OperatorError.one(f"-{name}", f"{error}.") from None
+
+    def on(self, name: str) -> bool:
+        return name in self.switches
+
+    @property
+    def what_if(self) -> bool:
+        return "WhatIf" in self.switches
+
+    def format(self, default: Format) -> Format:
+        return self.output or default
+
+
+Handler = Callable[[Bound, CliContext], int]
+"""Does the work and returns the exit code; raises OperatorError for unusable input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cmdlet:
+    """One command in Verb-Noun form."""
+
+    name: str
+    synopsis: str
+    parameters: tuple[CmdletParameter, ...]
+    handler: Handler = field(repr=False)
+    changes: bool = False
+    """It changes something, so it has -WhatIf and -Confirm."""
+
+
+_COMMON = (
+    CmdletParameter("Output", "How to show the answer.", allowed="list, table, json"),
+    CmdletParameter("Json", "The same as -Output json.", Takes.SWITCH),
+    CmdletParameter("Help", "Show this help; also -?.", Takes.SWITCH),
+)
+_CHANGING = (
+    CmdletParameter("WhatIf", "Show what would change, and change nothing.", Takes.SWITCH),
+    CmdletParameter("Confirm", "Ask before changing anything; -Confirm:$false never asks.", Takes.SWITCH),
+)
+_REGISTRY: dict[str, Cmdlet] = {}
+
+
+def register(*cmdlets: Cmdlet) -> None:
+    """Make the cmdlets known; the same name again replaces the earlier one."""
+    for cmdlet in cmdlets:
+        _REGISTRY[cmdlet.name.lower()] = cmdlet
+
+
+def find_cmdlet(name: str) -> Cmdlet | None:
+    return _REGISTRY.get(name.lower())
+
+
+def all_cmdlets() -> list[Cmdlet]:
+    """Every registered cmdlet, by name."""
+    return sorted(_REGISTRY.values(), key=lambda cmdlet: cmdlet.name)
+
+
+def is_cmdlet_name(word: str) -> bool:
+    """Whether the word has a registered cmdlet's verb, as in `Get-Something`, whether or not it is one itself."""
+    verb, hyphen, noun = word.lower().partition("-")
+    return bool(hyphen and noun) and any(name.startswith(f"{verb}-") for name in _REGISTRY)
+
+
+def run_cmdlet(argv: Sequence[str], context: CliContext) -> int:
+    """Run `argv` (the cmdlet's name and its arguments); returns the exit code, with anything wrong told on stderr."""
+    name, arguments = argv[0], argv[1:]
+    cmdlet = find_cmdlet(name)
+    if cmdlet is None:
+        close = difflib.get_close_matches(name.lower(), _REGISTRY, n=1)
+        hint = f"Did you mean {_REGISTRY[close[0]].name}?" if close else f"Known: {', '.join(c.name for c in all_cmdlets())}."
+        report(OperatorError.one(name, "there is no such cmdlet.", hint))
+        return UNUSABLE_INPUT
+    try:
+        bound = bind(cmdlet, arguments)
+        if bound.on("Help"):
+            sys.stdout.write(help_text(cmdlet))
+            return 0
+        return cmdlet.handler(bound, context)
+    except OperatorError as error:
+        report(error, cmdlet.name)
+        return UNUSABLE_INPUT
+
+
+def bind(cmdlet: Cmdlet, arguments: Sequence[str]) -> Bound:
+    """Match arguments to the cmdlet's parameters; raises OperatorError."""
+    reader = _Reader(cmdlet, list(arguments))
+    reader.read()
+    missing = [p.name for p in cmdlet.parameters if p.required and p.name not in reader.values]
+    if missing and not reader.switches.get("Help"):
+        raise OperatorError.one(f"-{missing[0]}", "it is required.", f"See {cmdlet.name} -? for all parameters.")
+    on = frozenset(name for name, value in reader.switches.items() if value and name not in ("Json", "Confirm"))
+    return Bound(reader.values, on, reader.output(), reader.switches.get("Confirm"))
+
+
+def parameters_of(cmdlet: Cmdlet) -> tuple[CmdletParameter, ...]:
+    """The cmdlet's own parameters and those that every cmdlet has."""
+    return cmdlet.parameters + (_CHANGING if cmdlet.changes else ()) + _COMMON
+
+
+class _Reader:
+    """Reads one command line from left to right."""
+
+    def __init__(self, cmdlet: Cmdlet, rest: list[str]) -> None:
+        self._parameters = parameters_of(cmdlet)
+        self._cmdlet = cmdlet.name
+        self._rest = rest
+        self._at = 0
+        self._names_over = False
+        self.values: dict[str, str] = {}
+        self.switches: dict[str, bool] = {}
+
+    def read(self) -> None:
+        unnamed: list[str] = []
+        while self._at < len(self._rest):
+            word = self._rest[self._at]
+            if word == "--" and not self._names_over:
+                self._names_over = True
+                self._at += 1
+            elif self._is_name(word):
+                self._at += 1
+                self._read_named(word)
+            else:
+                unnamed.append(self._value_with_commas())
+        self._place(unnamed)
+
+    def _is_name(self, word: str) -> bool:
+        bare = word.lstrip("-")
+        return not self._names_over and word != bare and len(word) - len(bare) <= 2 and (bare[:1].isalpha() or bare == "?")
+
+    def _read_named(self, word: str) -> None:
+        name, colon, value = word.lstrip("-").partition(":")
+        parameter = self._find(name)
+        if parameter.name in self.values or parameter.name in self.switches:
+            raise OperatorError.one(f"-{parameter.name}", "it is given more than once.")
+        if parameter.takes is Takes.SWITCH:
+            self.switches[parameter.name] = self._switch(parameter, value) if colon else True
+        elif value:
+            self._at -= 1
+            self._rest[self._at] = value
+            self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
+        else:
+            self._need_value(parameter, colon)
+            self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
+
+    def _next(self) -> str:
+        self._at += 1
+        return self._rest[self._at - 1]
+
+    def _need_value(self, parameter: CmdletParameter, colon: str) -> None:
+        if self._at == len(self._rest):
+            raise OperatorError.one(f"-{parameter.name}", "it needs a value.", _allowed(parameter))
+        word = self._rest[self._at]
+        if not colon and self._is_name(word):
+            fix = f"A value that begins with a hyphen is written -{parameter.name}:{word}."
+            raise OperatorError.one(f"-{parameter.name}", f"it needs a value, and {word} is a parameter.", fix)
+
+    def _value_with_commas(self) -> str:
+        """The next word, and those that a comma at its end or at their beginning joins to it."""
+        text = self._next()
+        while self._at < len(self._rest) and (text.endswith(",") or self._rest[self._at].startswith(",")):
+            if self._is_name(self._rest[self._at]):
+                break
+            text += self._next()
+        return text
+
+    def _find(self, name: str) -> CmdletParameter:
+        lower = "help" if name == "?" else name.lower()
+        found = [p for p in self._parameters if p.name.lower().startswith(lower)]
+        exact = [p for p in found if p.name.lower() == lower]
+        if len(exact or found) == 1:
+            return (exact or found)[0]
+        if found:
+            names = ", ".join(f"-{p.name}" for p in found)
+            raise OperatorError.one(f"-{name}", "it is ambiguous.", f"It could be {names}.")
+        close = difflib.get_close_matches(lower, [p.name.lower() for p in self._parameters], n=1)
+        meant = next((f"Did you mean -{p.name}?" for p in self._parameters if p.name.lower() in close), "")
+        raise OperatorError.one(
+            f"-{name}", "there is no such parameter.", meant or f"See {self._cmdlet} -? for all parameters."
+        )
+
+    def _switch(self, parameter: CmdletParameter, value: str) -> bool:
+        try:
+            return parse_boolean(value)
+        except InputError as error:
+            raise OperatorError.one(f"-{parameter.name}", f"{error}.", "Allowed: $true, $false.") from None
+
+    def _place(self, unnamed: list[str]) -> None:
+        """Give the values without a name to the positional parameters not named already."""
+        free = sorted((p for p in self._parameters if p.position is not None and p.name not in self.values), key=_position)
+        for parameter, value in zip(free, unnamed, strict=False):
+            self.values[parameter.name] = value
+        if extra := unnamed[len(free) :]:
+            raise OperatorError.one(extra[0], "no parameter takes this value.", "Write it after the parameter it belongs to.")
+
+    def output(self) -> Format | None:
+        given = self.values.pop("Output", None)
+        try:
+            chosen = None if given is None else Format(given.lower())
+        except ValueError:
+            raise OperatorError.one("-Output", f"{given!r} is not a format.", "Allowed: list, table, json.") from None
+        as_json = self.switches.get("Json", False)
+        return choose_format(chosen, as_json, Format.LIST) if chosen or as_json else None
+
+
+def _position(parameter: CmdletParameter) -> int:
+    return parameter.position or 0
+
+
+def _allowed(parameter: CmdletParameter) -> str:
+    return f"Allowed: {parameter.allowed}." if parameter.allowed else ""
+
+
+def confirmed(bound: Bound, question: str, *, ask_unasked: bool = False) -> bool:
+    """Whether to go ahead.
+
+    Asks when -Confirm was given, or, with `ask_unasked`, at a terminal unless it was `-Confirm:$false`.  No answer is no.
+    """
+    ask = bound.confirm if bound.confirm is not None else ask_unasked and sys.stdin.isatty()
+    if not ask:
+        return True
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def help_text(cmdlet: Cmdlet) -> str:
+    """What `-?` shows."""
+    lines = [cmdlet.name, f"    {cmdlet.synopsis}", "", "Usage", f"    {cmdlet.name} {_usage(cmdlet)}", "", "Parameters"]
+    for parameter in parameters_of(cmdlet):
+        lines.append(f"    -{parameter.name}{' (required)' if parameter.required else ''}")
+        lines.append(f"        {parameter.help}{' ' + _allowed(parameter) if parameter.allowed else ''}")
+    return "\n".join(lines) + "\n"
+
+
+def _usage(cmdlet: Cmdlet) -> str:
+    placed = sorted((p for p in cmdlet.parameters if p.position is not None), key=_position)
+    words = [f"<{p.name}>" if p.required else f"[<{p.name}>]" for p in placed]
+    words += [f"-{p.name} <{p.takes.value}>" for p in cmdlet.parameters if p.required and p.position is None]
+    return " ".join([*words, "[-Parameter value ...]"])
