@@ -44,3 +44,7 @@ class PeerError(SealrouteError):
 
 class InputError(SealrouteError):
     """Bytes or text that should follow a published grammar do not; the message says where and what."""
+
+
+class StoreUnavailable(SealrouteError):
+    """The store could not make something durable, or could not be read; nothing of it was applied.  Trying again may help."""
