@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "services": {"base", "proto", "policy", "ports", "services"},
     "net": {"base", "proto", "policy", "ports", "net"},
     "store": {"base", "proto", "policy", "ports", "store"},
-    "settings": {"base", "proto", "policy"},
+    "settings": {"base", "proto", "policy", "settings"},
     "faces": {"base", "proto", "policy", "ports", "services", "settings", "faces", "app"},
 }
 ONE_FILE_ONLY = {"ssl": {"net/tls.py"}}
