@@ -13,7 +13,7 @@ from enum import Enum
 from sealroute.base.status import Reply
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
-from sealroute.policy.reasons import Finding
+from sealroute.policy.reasons import Finding, TlsRptResult
 from sealroute.policy.requirement import HandshakeFacts, Requirement, Verdict
 
 
@@ -80,3 +80,13 @@ class Attempt:
     recipients: tuple[RecipientFate, ...] = ()
     """Only those this attempt decided."""
     timings: Timings = field(default_factory=Timings)
+    reported: tuple[TlsRptResult, ...] = ()
+    """TLS-report results of findings made before any handshake, held for or not."""
+
+    @property
+    def tls_report(self) -> tuple[TlsRptResult, ...]:
+        """Every TLS-report result this attempt contributes, those of the handshake included [RFC 8460 §4.3]."""
+        verdict = self.verdict
+        checks = (verdict.dane, verdict.sts) if verdict is not None else ()
+        judged = (check.result for check in checks if check is not None and check.result is not None)
+        return tuple(dict.fromkeys((*self.reported, *judged)))

@@ -91,11 +91,14 @@ def _facts_record(facts: HandshakeFacts) -> dict[str, Any]:
 
 def attempt_record(attempt: Attempt) -> dict[str, Any]:
     """The attempt without its evidence."""
-    return {
+    record = {
         name: plain(value)
         for name in _field_names(Attempt)
-        if name != "evidence" and (value := getattr(attempt, name)) is not None and value != "" and value != ()
+        if name not in ("evidence", "reported") and (value := getattr(attempt, name)) is not None and value not in ("", ())
     }
+    if results := attempt.tls_report:
+        record["tls_report"] = [result.value for result in results]
+    return record
 
 
 def evidence_record(evidence: Evidence) -> tuple[str, str]:

@@ -1,0 +1,409 @@
+"""decide: (connector, evidence, wishes) → Plan: for every host either a Requirement or the reason it is ruled out.
+
+Pure.  Classifiers name the row that the evidence falls in; what a row means stands in policy/table.  The rules that hold:
+
+* Unknown is never absent: a failed answer leads to a `...-unknown` row or to a family that is not used, never to `absent`.
+* A row is looked up under the mode in force; `wishes` may raise a mode (REQUIRETLS) or turn Opportunistic into ReportOnly
+  (`TLS-Required: No`), and never lowers Mandatory.
+* The strictest of each property wins: TLS, chain, name.
+
+Elsewhere: gathering (services/gather), the handshake's judgement (policy/verdict), order and shuffling (services/deliver).
+[RFC 7672 §2, RFC 8461 §4-5, RFC 8689 §4]
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sealroute.base.dnsdata import Answer, Outcome, Security
+from sealroute.policy.connector import Connector
+from sealroute.policy.evidence import Evidence, FetchFailure, Hop, HopKind, HostEvidence, StsEvidence, StsSource
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
+from sealroute.policy.reasons import Finding, Reason, TlsRptResult
+from sealroute.policy.requirement import DaneCheck, Requirement, StsCheck
+from sealroute.policy.table import DANE, STS, Cell, Then
+from sealroute.proto.dane.records import any_usable
+from sealroute.proto.mtasts.match import match
+from sealroute.proto.mtasts.policy import StsMode
+from sealroute.proto.mtasts.txt import TxtStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the message itself asks of transport security [RFC 8689]."""
+
+    require_tls: bool = False
+    tls_required_no: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HostPlan:
+    """One host: to be dialled under a requirement, or ruled out."""
+
+    name: str
+    preference: int
+    rows: tuple[str, ...]
+    addresses: tuple[str, ...] = ()
+    """IPv6 first, then IPv4, each as DNS gave them."""
+    requirement: Requirement | None = None
+    finding: Finding | None = None
+    """Set when the host is ruled out; `requirement` is then None."""
+    reported: tuple[TlsRptResult, ...] = ()
+    """TLS-report results of findings made before any handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The way to one recipient domain, as decided from one evidence."""
+
+    hosts: tuple[HostPlan, ...]
+    """Ascending by preference within a hop; hops in the order given."""
+    rows: tuple[str, ...]
+    finding: Finding | None
+    """Set when there is no host at all to try: hold, or return if `finding.final`."""
+    evidence: Evidence
+
+
+# ------------------------------------------------------------------------------------------------------------ modes
+
+
+def dane_mode(connector: Connector, wishes: Wishes) -> SmtpDaneMode:
+    """The DANE mode in force for a message."""
+    mode = connector.smtp_dane_mode
+    if wishes.require_tls and mode in (SmtpDaneMode.NONE, SmtpDaneMode.REPORT_ONLY):
+        return SmtpDaneMode.OPPORTUNISTIC
+    if wishes.tls_required_no and not wishes.require_tls and mode is SmtpDaneMode.OPPORTUNISTIC:
+        return SmtpDaneMode.REPORT_ONLY
+    return mode
+
+
+def sts_mode(connector: Connector, wishes: Wishes) -> MtaStsMode:
+    """The MTA-STS mode in force for a message."""
+    mode = connector.mta_sts_mode
+    if wishes.require_tls and mode in (MtaStsMode.NONE, MtaStsMode.REPORT_ONLY):
+        return MtaStsMode.OPPORTUNISTIC
+    if wishes.tls_required_no and not wishes.require_tls and mode is MtaStsMode.OPPORTUNISTIC:
+        return MtaStsMode.REPORT_ONLY
+    return mode
+
+
+# ------------------------------------------------------------------------------------------- what to ask, and of whom
+
+
+def tlsa_bases(hop: Hop, host: HostEvidence) -> tuple[str, ...]:
+    """The TLSA base names to ask for, in order; empty when DANE cannot apply and asking would be a mistake.
+
+    [RFC 7672 §2.2.1] the MX answer must be secure; [§2.2.2] an alias all of whose steps are secure: expanded name, then
+    original; an alias that turns insecure after a secure first step: original only.
+    """
+    if host.is_literal or not _name_is_secure(hop):
+        return ()
+    known = [answer for answer in (host.a, host.aaaa) if answer is not None and not answer.failed]
+    if not known:
+        return ()
+    with_data = [answer for answer in known if answer.records] or known
+    secure = all(answer.secure for answer in with_data)
+    aliases = with_data[0].aliases
+    if not aliases:
+        return (host.name,) if secure else ()
+    if secure and all(step.security is Security.SECURE for step in aliases):
+        return (aliases[-1].target, host.name)
+    return (host.name,) if aliases[0].security is Security.SECURE else ()
+
+
+def _name_is_secure(hop: Hop) -> bool:
+    """Whether the host's *name* is authentic: from a secure MX answer, a secure denial, or the operator's own hand."""
+    if hop.mx is None or (hop.kind is HopKind.SMART_HOST and hop.mx.absent):
+        return True
+    return hop.mx.secure
+
+
+def addresses(host: HostEvidence) -> tuple[str, ...]:
+    """The host's addresses, IPv6 first; a failed family has none."""
+    if host.is_literal:
+        return host.literal_addresses
+    return tuple(address for answer in (host.aaaa, host.a) if answer is not None for address in answer.records)
+
+
+# ------------------------------------------------------------------------------------------------------ classifiers
+
+
+def dane_row(hop: Hop, host: HostEvidence, mode: SmtpDaneMode, *, resolver_trusted: bool = True) -> str:
+    """The DANE row this host falls in."""
+    if mode is SmtpDaneMode.NONE:
+        return "dane-off"
+    if not resolver_trusted:
+        return "resolver-cannot-validate"
+    if host.is_literal:
+        return "dane-literal"
+    if _addresses_unknown(host):
+        return "dane-address-unknown"
+    if not tlsa_bases(hop, host):
+        return "dane-insecure"
+    return _tlsa_row(host)
+
+
+def _addresses_unknown(host: HostEvidence) -> bool:
+    """No family gave an address, and at least one did not say that it has none.
+
+    A BOGUS family beside an insecure one is a contradiction (the zone cannot be both signed and not): nothing is used.
+    """
+    answers = [answer for answer in (host.a, host.aaaa) if answer is not None]
+    if any(answer.security is Security.BOGUS for answer in answers) and not any(
+        answer.secure and answer.records for answer in answers
+    ):
+        return True
+    return any(answer.failed for answer in answers) and not any(answer.records for answer in answers)
+
+
+def _tlsa_row(host: HostEvidence) -> str:
+    for lookup in host.tlsa:
+        if lookup.answer.failed:
+            return "dane-tlsa-unknown"
+        if lookup.answer.secure and lookup.answer.records:
+            return "dane-usable" if any_usable(lookup.answer.records) else "dane-unusable"
+    asked = {lookup.base for lookup in host.tlsa}
+    # Never asked is not absent: evidence without the look-ups it needs proves nothing.
+    return "dane-absent" if asked else "dane-tlsa-unknown"
+
+
+def sts_row(evidence: StsEvidence | None, host: HostEvidence, mode: MtaStsMode) -> str:
+    """The MTA-STS row this host falls in."""
+    if mode is MtaStsMode.NONE:
+        return "sts-off"
+    if host.is_literal:
+        return "sts-literal"
+    if evidence is None:
+        return "sts-dns-unknown"
+    if evidence.policy is not None:
+        match evidence.policy.mode:
+            case StsMode.ENFORCE:
+                return "sts-enforce" if match_host(host.name, evidence.policy.mx) else "sts-enforce-mismatch"
+            case StsMode.TESTING:
+                return "sts-testing"
+            case StsMode.NONE:
+                return "sts-none"
+    return _no_policy_row(evidence)
+
+
+def match_host(host: str, patterns: tuple[str, ...]) -> bool:
+    return match(host, patterns) is not None
+
+
+def _no_policy_row(evidence: StsEvidence) -> str:
+    if evidence.failure is FetchFailure.POLICY_INVALID:
+        return "sts-policy-invalid"
+    if evidence.failure is FetchFailure.WEBPKI_INVALID:
+        return "sts-webpki-invalid"
+    if evidence.failure is FetchFailure.FETCH_ERROR and evidence.txt is not None and not evidence.txt.failed:
+        return "sts-fetch-error"
+    if evidence.txt_parsed is None or (evidence.txt is not None and evidence.txt.failed):
+        return "sts-dns-unknown"
+    if evidence.txt_parsed.status is TxtStatus.NONE:
+        return "sts-absent"
+    if evidence.txt_parsed.status is TxtStatus.INVALID:
+        return "sts-txt-invalid"
+    return "sts-fetch-error"
+
+
+# ----------------------------------------------------------------------------------------------------------- decide
+
+
+def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = None) -> Plan:
+    """The plan for one recipient domain."""
+    wishes = wishes or Wishes()
+    hosts: list[HostPlan] = []
+    rows: list[str] = []
+    finding: Finding | None = None
+    for hop in evidence.hops:
+        row, hop_finding = _hop(hop)
+        rows.append(row)
+        finding = finding or hop_finding
+        if hop_finding is None:
+            hosts += (_host(connector, evidence, hop, host, wishes) for host in hop.hosts)
+    if hosts:
+        finding = None
+    elif finding is None:
+        finding = Finding(Reason.NO_ADDRESS, "no mail host was found", domain=evidence.domain)
+    return Plan(tuple(hosts), tuple(dict.fromkeys(rows)), finding, evidence)
+
+
+def _hop(hop: Hop) -> tuple[str, Finding | None]:
+    """The hop's row, and why it has no hosts if it has none."""
+    mx = hop.mx
+    if mx is not None and mx.failed:
+        if mx.security is Security.BOGUS:
+            return "mx-bogus", Finding(Reason.DNSSEC_INVALID, _about("MX", mx), domain=hop.name)
+        return "mx-unknown", Finding(Reason.DNS_FAILED, _about("MX", mx), domain=hop.name)
+    if hop.kind is HopKind.SMART_HOST:
+        return "smart-host", None
+    if mx is not None and mx.outcome is Outcome.NXDOMAIN:
+        return "mx-nxdomain", Finding(Reason.NO_SUCH_DOMAIN, domain=hop.name)
+    if mx is not None and any(record.host == "" for record in mx.records):
+        return "mx-null", Finding(Reason.NULL_MX, domain=hop.name)
+    return ("mx-implicit" if hop.kind is HopKind.IMPLICIT_MX else "mx-found"), None
+
+
+def _about(rtype: str, answer: Answer[Any]) -> str:
+    return f"{rtype} {answer.name}: {answer.detail or answer.security.value}"
+
+
+def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence, wishes: Wishes) -> HostPlan:
+    """One host's plan: rows, then what each demands, then the strictest of all."""
+    dane, sts = dane_mode(connector, wishes), sts_mode(connector, wishes)
+    policy = evidence.sts_for(hop.name)
+    d_row = dane_row(hop, host, dane, resolver_trusted=evidence.resolver_trusted)
+    s_row = sts_row(policy, host, sts)
+    d_cell, s_cell = DANE[d_row].cells[dane], STS[s_row].cells[sts]
+    rows = [d_row, s_row]
+    reported = tuple(item for item in (DANE[d_row].reported, STS[s_row].reported) if item is not None)
+    if policy is not None and policy.source is StsSource.CACHED and policy.failure is not None:
+        rows.append("sts-cached")
+    if any(answer is not None and answer.failed for answer in (host.a, host.aaaa)):
+        rows.append("host-address-unknown" if _addresses_unknown(host) else "dane-address-partial")
+
+    finding = _ruled_out(host, hop, d_row, d_cell)
+    if finding is None and _sts_rules_out(d_cell, s_cell, sts):
+        finding = _sts_finding(s_cell, host, policy, hop)
+    if finding is None and wishes.require_tls and not _authenticates(d_cell, s_cell):
+        rows.append("requiretls")
+        finding = Finding(_requiretls_reason(d_row, s_row), "neither DANE nor MTA-STS authenticates it", host.name, hop.name)
+    if finding is not None:
+        return HostPlan(host.name, host.preference, tuple(rows), finding=finding, reported=reported)
+    requirement = _requirement(connector, (hop, host, policy), (d_cell, s_cell), (dane, sts), (tuple(rows), wishes))
+    return HostPlan(host.name, host.preference, requirement.rows, addresses(host), requirement, reported=reported)
+
+
+def _ruled_out(host: HostEvidence, hop: Hop, row: str, cell: Cell) -> Finding | None:
+    """Why the host cannot be dialled for DANE's or its addresses' sake."""
+    if cell.then is Then.RULED_OUT and cell.reason is not None:
+        return Finding(cell.reason, _dane_detail(host, hop, row), host.name, hop.name)
+    if _addresses_unknown(host):
+        bogus = any(answer is not None and answer.security is Security.BOGUS for answer in (host.a, host.aaaa))
+        reason = Reason.DNSSEC_INVALID if bogus else Reason.DNS_FAILED
+        return Finding(reason, _dane_detail(host, hop, "dane-address-unknown"), host.name, hop.name)
+    if not addresses(host):
+        return Finding(Reason.NO_ADDRESS, f"{host.name} has neither A nor AAAA records", host.name, hop.name)
+    return None
+
+
+def _dane_detail(host: HostEvidence, hop: Hop, row: str) -> str:
+    """The precise cause behind a DANE row, in one clause."""
+    match row:
+        case "dane-address-unknown":
+            failed = [("A", host.a), ("AAAA", host.aaaa)]
+            return "; ".join(_about(rtype, answer) for rtype, answer in failed if answer is not None and answer.failed)
+        case "dane-tlsa-unknown":
+            failed_tlsa = [lookup.answer for lookup in host.tlsa if lookup.answer.failed]
+            return _about("TLSA", failed_tlsa[0]) if failed_tlsa else f"TLSA of {host.name} was not asked for"
+        case "dane-insecure":
+            if hop.mx is not None and not _name_is_secure(hop):
+                return f"the MX record of {hop.name} is not signed with DNSSEC"
+            return f"the addresses of {host.name} are not signed with DNSSEC"
+        case "dane-absent":
+            return f"{host.name} publishes no TLSA record"
+        case "dane-unusable":
+            return f"no TLSA record of {host.name} is usable for SMTP"
+        case "dane-literal":
+            return f"{host.name} is an address, not a name"
+        case _:
+            return ""
+
+
+def _sts_rules_out(d_cell: Cell, s_cell: Cell, mode: MtaStsMode) -> bool:
+    """MTA-STS alone does not hold mail that DANE will authenticate, unless it is Mandatory [decision 1]."""
+    if s_cell.then is not Then.RULED_OUT:
+        return False
+    return mode is MtaStsMode.MANDATORY or d_cell.then is not Then.MUST_HOLD
+
+
+def _sts_finding(cell: Cell, host: HostEvidence, policy: StsEvidence | None, hop: Hop) -> Finding:
+    assert cell.reason is not None
+    if cell.reason is Reason.STS_MX_MISMATCH:
+        patterns = ", ".join(policy.policy.mx) if policy and policy.policy else ""
+        return Finding(cell.reason, f"{host.name} is not among: {patterns}", host.name, hop.name)
+    detail = ""
+    if policy is not None:
+        said = policy.txt_parsed.reason if policy.txt_parsed else None
+        mode = f"the policy's mode is {policy.policy.mode.value}" if policy.policy else ""
+        detail = policy.failure_detail or mode or said or f"{policy.domain} publishes no MTA-STS policy"
+    return Finding(cell.reason, detail, host.name, hop.name)
+
+
+def _authenticates(d_cell: Cell, s_cell: Cell) -> bool:
+    return Then.MUST_HOLD in (d_cell.then, s_cell.then)
+
+
+def _requiretls_reason(d_row: str, s_row: str) -> Reason:
+    """Final only when it is *known* that the host cannot be authenticated; otherwise hold."""
+    if s_row in ("sts-dns-unknown", "sts-fetch-error", "sts-webpki-invalid", "sts-policy-invalid"):
+        return Reason.STS_POLICY_FETCH_ERROR
+    if d_row == "resolver-cannot-validate":
+        return Reason.RESOLVER_CANNOT_VALIDATE
+    return Reason.REQUIRETLS_UNSUPPORTED
+
+
+def _requirement(
+    connector: Connector,
+    where: tuple[Hop, HostEvidence, StsEvidence | None],
+    cells: tuple[Cell, Cell],
+    modes: tuple[SmtpDaneMode, MtaStsMode],
+    why: tuple[tuple[str, ...], Wishes],
+) -> Requirement:
+    """All that must hold for a host that was not ruled out."""
+    hop, host, policy = where
+    (d_cell, s_cell), (d_mode, s_mode), (found, wishes) = cells, modes, why
+    rows = list(found)
+    dane = _dane_check(hop, host, d_cell)
+    dane_holds = d_cell.then is Then.MUST_HOLD
+    sts = _sts_check(host, policy, s_cell, overruled=dane_holds and s_mode is not MtaStsMode.MANDATORY)
+    if dane_holds and sts is not None and s_mode is not MtaStsMode.MANDATORY:
+        rows.append("dane-over-sts")
+    settings = connector.tls_settings
+    if settings is not None:
+        rows.append("tls-settings")
+    if wishes.require_tls:
+        rows.append("requiretls")
+    elif wishes.tls_required_no and (d_mode, s_mode) != (connector.smtp_dane_mode, connector.mta_sts_mode):
+        rows.append("tls-required-no")
+    tls_required = (
+        settings is not None
+        or d_cell.then in (Then.TLS, Then.MUST_HOLD)
+        or (sts is not None and sts.enforced)
+        or wishes.require_tls
+    )
+    if not tls_required:
+        rows.append("opportunistic-tls")
+    return Requirement(
+        host=host.name,
+        rows=tuple(rows),
+        tls_required=tls_required,
+        sni=None if host.is_literal else (dane.base if dane else host.name),
+        dane=dane,
+        sts=sts,
+        chain=settings in (TlsSettings.CERTIFICATE_VALIDATION, TlsSettings.DOMAIN_VALIDATION),
+        certificate_names=(connector.tls_domain,) if settings is TlsSettings.DOMAIN_VALIDATION and connector.tls_domain else (),
+        authenticated=wishes.require_tls,
+        dane_shadow=None if d_mode is SmtpDaneMode.NONE else "dane-usable" in found,
+        sts_shadow=None if s_mode is MtaStsMode.NONE else "sts-enforce" in found,
+    )
+
+
+def _dane_check(hop: Hop, host: HostEvidence, cell: Cell) -> DaneCheck | None:
+    """The TLSA set to hold the handshake against; None when DANE asks nothing."""
+    if cell.then not in (Then.MUST_HOLD, Then.TLS, Then.OBSERVE):
+        return None
+    lookup = next(item for item in host.tlsa if item.answer.secure and item.answer.records)
+    # Base name first, then the next-hop domain and the host's own name [RFC 7672 §3.2.2].
+    names = tuple(dict.fromkeys((lookup.base, hop.name, host.name)))
+    return DaneCheck(lookup.base, lookup.answer.records, names, enforced=cell.then is not Then.OBSERVE)
+
+
+def _sts_check(host: HostEvidence, policy: StsEvidence | None, cell: Cell, *, overruled: bool) -> StsCheck | None:
+    """The policy to hold the handshake against; `overruled` when DANE decides and MTA-STS is only judged."""
+    if policy is None or policy.policy is None or policy.policy.mode is StsMode.NONE or cell.then is Then.NOTHING:
+        return None
+    enforced = cell.then is Then.MUST_HOLD and not overruled
+    matches = match_host(host.name, policy.policy.mx)
+    return StsCheck(policy.domain, policy.policy.mode, policy.policy_id, matches, enforced)
