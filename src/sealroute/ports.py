@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
@@ -234,8 +234,8 @@ class Queue(Protocol):
         """Record a run; drop the group when nobody is left, and the message with its last group."""
         ...
 
-    async def release(self, group_ids: Sequence[str]) -> None:
-        """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time."""
+    async def release(self, group_ids: Sequence[str], *, later: timedelta | None = None) -> None:
+        """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time, or `later` from now."""
         ...
 
     async def take_due(self, now: datetime, limit: int) -> list[Group]:

@@ -23,9 +23,9 @@ from sealroute.policy.decide import HostPlan, Plan, Wishes
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.retry import RetryRules, delay_notice_due, expires_at, next_attempt
 from sealroute.ports import Clock, Group, Settled, Transaction, TransactionResult
+from sealroute.services.events import events_of
 from sealroute.services.plan import Plans
 from sealroute.services.sessions import NotOpened, Opened, Sessions
-from sealroute.services.trace import events_of
 
 MAX_ADDRESSES_PER_RUN = 16
 MAX_REMEMBERED_HOSTS = 10_000

@@ -1,0 +1,52 @@
+"""events: what one run means for each recipient, as trace events [facts §5].
+
+SEND: handed to the next server.  DEFER: still waiting, with the reason.  FAIL: returned, with the reason.  The events only
+read the run's Attempts and fates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sealroute.base.mail import Message
+from sealroute.policy.attempt import Attempt, Fate, RecipientFate
+from sealroute.policy.requirement import Protection
+from sealroute.ports import TraceEvent
+
+_PROTECTED_BY = {
+    Protection.DANE: "authenticated by DANE",
+    Protection.MTA_STS: "authenticated by MTA-STS",
+    Protection.TLS: "encrypted, not authenticated",
+    Protection.PLAIN: "in plaintext",
+}
+
+
+def events_of(
+    message: Message, fates: Sequence[RecipientFate], attempts: Sequence[Attempt], at: datetime
+) -> tuple[TraceEvent, ...]:
+    """One event per recipient fate, in the order decided."""
+    return tuple(_event(message, fate, attempts, at) for fate in fates)
+
+
+def _event(message: Message, fate: RecipientFate, attempts: Sequence[Attempt], at: datetime) -> TraceEvent:
+    match fate.fate:
+        case Fate.DELIVERED:
+            return _sent(message, fate, attempts, at)
+        case Fate.DEFERRED:
+            name, text = "DEFER", fate.finding.queued() if fate.finding else ""
+        case Fate.FAILED:
+            name, text = "FAIL", fate.finding.returned() if fate.finding else ""
+    finding = fate.finding
+    data = {"reason": finding.reason.value, "host": finding.host, "ip": finding.ip} if finding else {}
+    return TraceEvent(message.id, at, name, fate.address, text, data)
+
+
+def _sent(message: Message, fate: RecipientFate, attempts: Sequence[Attempt], at: datetime) -> TraceEvent:
+    attempt = next(item for item in reversed(attempts) if any(fate is decided for decided in item.recipients))
+    verdict, facts = attempt.verdict, attempt.facts
+    how = _PROTECTED_BY[verdict.protection] if verdict else ""
+    version = f" ({facts.tls_version})" if facts and facts.tls_version else ""
+    text = f"Delivered to {attempt.host} [{attempt.ip}]:{attempt.port}, {how}{version}: {fate.reply}"
+    data = {"host": attempt.host, "ip": attempt.ip, "protection": verdict.protection.value if verdict else ""}
+    return TraceEvent(message.id, at, "SEND", fate.address, text, data)
