@@ -105,6 +105,12 @@ class Settings(Section):
     organization: str = Field(
         default="default", min_length=1, max_length=64, description="Owner of connectors and mail where none is named."
     )
+    accepted_domains: tuple[DomainName, ...] = Field(
+        default=(),
+        max_length=10_000,
+        strict=False,
+        description="The organisation's own domains; connectors with AllAcceptedDomains match them.",
+    )
     configured_hostname: DomainName | None = Field(
         default=None,
         alias="hostname",

@@ -80,6 +80,17 @@ class Resolver(Section):
         default=None, description="Canary: a name whose signatures are deliberately broken."
     )
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Resolver:
+        other = UNBOUND_ONLY if self.kind is ResolverKind.AD else AD_ONLY
+        for name in other & self.model_fields_set:
+            raise ValueError(f'{name} has no effect with kind = "{self.kind.value}"; take it out or change the kind')
+        return self
+
+
+UNBOUND_ONLY = {"forwarders", "stub_zones", "root_hints", "trust_anchor_file", "unblock_zones"}
+AD_ONLY = {"servers", "trusted"}
+
 
 class Tls(Section):
     """TLS towards other mail servers."""
@@ -146,7 +157,7 @@ class Delivery(Section):
         default=65536,
         ge=0,
         le=1024**3,
-        description="Messages up to this size go as BDAT where the server offers CHUNKING, larger ones as DATA; 0: always DATA.",
+        description="Messages up to this size go as BDAT where the server offers CHUNKING, larger ones as DATA; 0: always.",
     )
     max_connections: int = Field(default=500, ge=1, le=20000, description="Open connections to all destinations together.")
     max_connections_per_destination: int = Field(

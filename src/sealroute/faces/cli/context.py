@@ -6,10 +6,12 @@ Tests make a Context with `settings` or `store` already set.  Opening a store is
 
 from __future__ import annotations
 
+import getpass
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 from sealroute.base.errors import OperatorError
 
 if TYPE_CHECKING:
+    from sealroute.policy.connector import Connector
     from sealroute.ports import ConnectorStore, QueueAdmin, Traces, Users
     from sealroute.settings import Settings
 
@@ -56,28 +59,59 @@ def find_config(asked: str | None, environment: Mapping[str, str] = os.environ) 
 class Context:
     """One command's surroundings."""
 
-    config_path: Path | None = None
-    """None: no file, the defaults apply."""
-    _settings: Settings | None = field(default=None, repr=False)
-    _store: AdminStores | None = field(default=None, repr=False)
-    _now: datetime | None = None
+    asked_config: str | None = None
+    """What `--config` said."""
+    preset_settings: Settings | None = field(default=None, repr=False)
+    preset_store: AdminStores | None = field(default=None, repr=False)
+    moment: datetime | None = None
+    """Now, for tests; None: the real one."""
 
-    @property
+    @cached_property
+    def config_path(self) -> Path | None:
+        """The file in use; None: no file, the defaults apply."""
+        return find_config(self.asked_config)
+
+    @cached_property
     def settings(self) -> Settings:
         """The settings; raises OperatorError when the file cannot be used."""
-        if self._settings is None:
-            from sealroute.settings import load
+        if self.preset_settings is not None:
+            return self.preset_settings
+        from sealroute.settings import load
 
-            self._settings = load(self.config_path)
-        return self._settings
+        return load(self.config_path)
 
     @property
     def store(self) -> AdminStores:
         """The store that the settings name, opened on first use; raises OperatorError when it cannot be opened."""
-        if self._store is None:
+        if self.preset_store is None:
             open_store_for: Callable[[Settings], AdminStores] = import_module("sealroute.app").open_store_for
-            self._store = open_store_for(self.settings)
-        return self._store
+            self.preset_store = open_store_for(self.settings)
+        return self.preset_store
+
+    @property
+    def connectors(self) -> ConnectorStore:
+        return self.store.connectors
+
+    @property
+    def accepted_domains(self) -> Sequence[str]:
+        """The organisation's own domains."""
+        return self.settings.accepted_domains
+
+    @property
+    def default_connector(self) -> Connector:
+        """What applies where no connector matches, with the retry settings of the configuration."""
+        from sealroute.policy.connector import default_connector
+
+        retry = self.settings.retry
+        return default_connector(self.organization, retry_schedule=retry.schedule, message_expiration=retry.message_expiration)
+
+    @property
+    def actor(self) -> str:
+        """Who is at the keyboard, for the record of changes: the login name, also behind sudo."""
+        try:
+            return os.environ.get("SUDO_USER") or getpass.getuser()
+        except (KeyError, OSError):
+            return f"uid {os.getuid()}"
 
     @property
     def organization(self) -> str:
@@ -86,10 +120,10 @@ class Context:
 
     def now(self) -> datetime:
         """The moment the command runs."""
-        return self._now or datetime.now(UTC)
+        return self.moment or datetime.now(UTC)
 
     def close(self) -> None:
         """Close what was opened."""
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        if self.preset_store is not None:
+            self.preset_store.close()
+            self.preset_store = None
