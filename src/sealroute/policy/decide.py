@@ -23,7 +23,7 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.reasons import Finding, Reason, TlsRptResult
 from sealroute.policy.requirement import DaneCheck, Requirement, StsCheck
 from sealroute.policy.table import DANE, STS, Cell, Then
-from sealroute.proto.dane.records import any_usable
+from sealroute.proto.dane.records import classify
 from sealroute.proto.mtasts.match import match
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import TxtStatus
@@ -162,7 +162,7 @@ def _tlsa_row(host: HostEvidence) -> str:
         if lookup.answer.failed:
             return "dane-tlsa-unknown"
         if lookup.answer.secure and lookup.answer.records:
-            return "dane-usable" if any_usable(lookup.answer.records) else "dane-unusable"
+            return "dane-usable" if classify(lookup.answer.records).usable else "dane-unusable"
     asked = {lookup.base for lookup in host.tlsa}
     # Never asked is not absent: evidence without the look-ups it needs proves nothing.
     return "dane-absent" if asked else "dane-tlsa-unknown"

@@ -1,8 +1,9 @@
 """bounce: which notices a run calls for, and what they say.
 
 Per recipient: FAILED → an NDR, unless NOTIFY says otherwise; DELIVERED to a server that does not pass DSN on, and wished
-with NOTIFY=SUCCESS → a `relayed` notice [RFC 3461 §6.2.7.3]; once after four hours of waiting → a delay notice.  Recipients with the same
-kind of outcome share one notice.  Never a notice about a message with the null sender: no NDR about an NDR.
+with NOTIFY=SUCCESS → a `relayed` notice [RFC 3461 §6.2.7.3]; once after four hours of waiting → a delay notice.
+Recipients with the same kind of outcome share one notice.  Never a notice about a message with the null sender: no NDR
+about an NDR.
 
 A notice is an ordinary message of ours with the null sender; it enters the queue in the same commit that settles the run.
 """
