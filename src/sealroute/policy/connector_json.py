@@ -30,16 +30,6 @@ def to_record(connector: Connector) -> dict[str, Any]:
     return record
 
 
-def shown(connector: Connector) -> dict[str, str]:
-    """The connector as text, the way a list shows it: the same names in the same order."""
-    record: dict[str, str] = {}
-    for parameter in TABLE:
-        record[parameter.name] = parameter.show(connector)
-        if parameter.field == "name":
-            record[IDENTITY] = connector.name
-    return record
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
     """A record that could be read; `unknown` names what Sealroute has no place for."""

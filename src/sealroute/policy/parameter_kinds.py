@@ -197,7 +197,7 @@ def _choice(members: type[Enum], *, cleared: Any = NOT_CLEARABLE) -> Kind:
         except KeyError:
             raise InputError(f"{text!r} is not one of its values") from None
 
-    allowed = listed if cleared is NOT_CLEARABLE else f"{listed}, $null"
+    allowed = listed if cleared is NOT_CLEARABLE else f"{listed}, '$null'"
     return Kind(members.__name__, allowed, parse, lambda member: member.value, cleared=cleared)
 
 
@@ -207,19 +207,19 @@ def _same(value: Any) -> Any:
 
 _DURATIONS = "15m, 1h30m, 2d, 00:15:00, 1.00:00:00 or PT15M"
 
-BOOLEAN = Kind("Boolean", "$true, $false", parse_boolean, _same)
+BOOLEAN = Kind("Boolean", "true, false, '$true', '$false'", parse_boolean, _same)
 TEXT = Kind("String", "any text", _same, _same, cleared="")
 NAME = Kind("String", "any text", str.strip, _same)
 PATTERNS = Kind("Domain list", "contoso.com, *.contoso.com, or * for all domains", parse_pattern, _same, many=True, cleared=())
 SMART_HOSTS = Kind(
-    "Host list", "mx.contoso.com, [mx.contoso.com] (its addresses only), 192.0.2.1, 2001:db8::1, 192.0.2.0/28",
+    "Host list", "mx.contoso.com (in square brackets: its addresses, not its MX), 192.0.2.1, 2001:db8::1, 192.0.2.0/28",
     parse_smart_host, _same, many=True, cleared=(),
 )  # fmt: skip
-TLS_DOMAIN = Kind("Domain", "contoso.com, *.contoso.com, $null", parse_tls_domain, _same, cleared=None)
+TLS_DOMAIN = Kind("Domain", "contoso.com, *.contoso.com, '$null'", parse_tls_domain, _same, cleared=None)
 MAILBOXES = Kind("Address list", "user@contoso.com", parse_mailbox, _same, many=True, cleared=())
 DURATION = Kind("Duration", _DURATIONS, parse_duration, show_duration)
 DURATIONS = Kind("Duration list", f"{_DURATIONS}, separated by commas", parse_duration, show_duration, many=True)
-MOMENT = Kind("Date and time", "2026-01-31T12:00:00Z, $null", parse_moment, rfc3339, cleared=None)
+MOMENT = Kind("Date and time", "2026-01-31T12:00:00Z, '$null'", parse_moment, rfc3339, cleared=None)
 CONNECTOR_TYPE = _choice(ConnectorType)
 TLS_SETTINGS = _choice(TlsSettings, cleared=None)
 DANE_MODE = _choice(SmtpDaneMode)

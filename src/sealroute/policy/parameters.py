@@ -184,6 +184,8 @@ def parse_given(given: Mapping[str, Given], verb: Verb, current: Connector | Non
             problems.append(Problem(name, "there is no such parameter."))
         elif not parameter.verbs & verb:
             problems.append(Problem(parameter.name, f"{_spoken(verb)}-OutboundConnector does not take it."))
+        elif parameter.field in values or parameter.field in failed:
+            problems.append(Problem(parameter.name, "it is given more than once."))
         else:
             try:
                 values[parameter.field] = _value(parameter, value, current)
@@ -219,7 +221,7 @@ def _value(parameter: Parameter, given: Given, current: Connector | None) -> Any
 def _edited(kind: Kind, before: tuple[Any, ...], edit: ListEdit) -> tuple[Any, ...]:
     removed = {kind.parse(item) for item in edit.remove}
     if missing := removed.difference(before):
-        raise InputError(f"{', '.join(sorted(map(str, missing)))} is not in it and cannot be removed")
+        raise InputError(f"{', '.join(sorted(map(kind.plain, missing)))} is not in it and cannot be removed")
     kept = tuple(item for item in before if item not in removed)
     return _without_repeats(kind, kept + tuple(kind.parse(item) for item in edit.add))
 

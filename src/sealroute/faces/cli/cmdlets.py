@@ -3,7 +3,8 @@
 A small reader of PowerShell's command syntax as it arrives from any shell, that is: already split and unquoted.
 
 * Names of cmdlets and parameters are compared without regard to case; a parameter may be cut short while it stays unambiguous.
-* `-Name value`, `-Name:value`; a switch stands alone or has `:$true` / `:$false`; `--name` is read as `-Name`.
+* `-Name value`, `-Name:value`; a switch stands alone or has `:$true` / `:$false`; a flag does, or has its boolean after
+  a space.  `--name` is read as `-Name`.
 * Values without a name fill the positional parameters in their order.
 * A list goes on after a comma: `-RecipientDomains contoso.com, fabrikam.com` is one value.
 * What begins with `-` and a letter is a parameter; such a value is written `-Comment:-text`.  After `--` all are values.
@@ -18,11 +19,13 @@ import difflib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from typing import Protocol
 
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.faces.cli.output import Format, choose_format, report
+from sealroute.policy.connector import Connector
 from sealroute.policy.parameter_kinds import parse_boolean
 from sealroute.policy.parameters import split_list
 from sealroute.ports import ConnectorStore
@@ -44,9 +47,16 @@ class CliContext(Protocol):
         ...
 
     @property
+    def default_connector(self) -> Connector:
+        """What applies where no connector matches; new connectors take RetrySchedule and MessageExpiration from it."""
+        ...
+
+    @property
     def accepted_domains(self) -> Sequence[str]:
         """The organisation's own domains, for connectors with AllAcceptedDomains."""
         ...
+
+    def now(self) -> datetime: ...
 
 
 class Takes(Enum):
@@ -55,6 +65,8 @@ class Takes(Enum):
     VALUE = "value"
     LIST = "list"
     SWITCH = "switch"
+    FLAG = "boolean"
+    """A Boolean of Exchange's that also may stand alone, like a switch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,8 @@ _CHANGING = (
     CmdletParameter("WhatIf", "Show what would change, and change nothing.", Takes.SWITCH),
     CmdletParameter("Confirm", "Ask before changing anything; -Confirm:$false never asks.", Takes.SWITCH),
 )
+_QUOTE = "In a POSIX shell put what begins with $ in single quotes: '$false'."
+"""An unquoted `$false` is an unset shell variable: the value vanishes before we see it."""
 _REGISTRY: dict[str, Cmdlet] = {}
 
 
@@ -226,26 +240,28 @@ class _Reader:
         parameter = self._find(name)
         if parameter.name in self.values or parameter.name in self.switches:
             raise OperatorError.one(f"-{parameter.name}", "it is given more than once.")
-        if parameter.takes is Takes.SWITCH:
+        if parameter.takes is Takes.FLAG and not colon and self._at < len(self._rest) and _is_boolean(self._rest[self._at]):
+            self.switches[parameter.name] = parse_boolean(self._next())
+        elif parameter.takes in (Takes.SWITCH, Takes.FLAG):
             self.switches[parameter.name] = self._switch(parameter, value) if colon else True
         elif value:
             self._at -= 1
             self._rest[self._at] = value
             self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
         else:
-            self._need_value(parameter, colon)
+            self._need_value(parameter)
             self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
 
     def _next(self) -> str:
         self._at += 1
         return self._rest[self._at - 1]
 
-    def _need_value(self, parameter: CmdletParameter, colon: str) -> None:
+    def _need_value(self, parameter: CmdletParameter) -> None:
         if self._at == len(self._rest):
-            raise OperatorError.one(f"-{parameter.name}", "it needs a value.", _allowed(parameter))
+            raise OperatorError.one(f"-{parameter.name}", "it needs a value.", f"{_allowed(parameter)} {_QUOTE}".lstrip())
         word = self._rest[self._at]
-        if not colon and self._is_name(word):
-            fix = f"A value that begins with a hyphen is written -{parameter.name}:{word}."
+        if self._is_name(word):
+            fix = f"{_QUOTE} A value that begins with a hyphen is written -{parameter.name}:{word}."
             raise OperatorError.one(f"-{parameter.name}", f"it needs a value, and {word} is a parameter.", fix)
 
     def _value_with_commas(self) -> str:
@@ -276,7 +292,7 @@ class _Reader:
         try:
             return parse_boolean(value)
         except InputError as error:
-            raise OperatorError.one(f"-{parameter.name}", f"{error}.", "Allowed: $true, $false.") from None
+            raise OperatorError.one(f"-{parameter.name}", f"{error}.", f"Allowed: $true, $false. {_QUOTE}") from None
 
     def _place(self, unnamed: list[str]) -> None:
         """Give the values without a name to the positional parameters not named already."""
@@ -294,6 +310,14 @@ class _Reader:
             raise OperatorError.one("-Output", f"{given!r} is not a format.", "Allowed: list, table, json.") from None
         as_json = self.switches.get("Json", False)
         return choose_format(chosen, as_json, Format.LIST) if chosen or as_json else None
+
+
+def _is_boolean(text: str) -> bool:
+    try:
+        parse_boolean(text)
+    except InputError:
+        return False
+    return True
 
 
 def _position(parameter: CmdletParameter) -> int:

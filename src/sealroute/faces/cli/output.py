@@ -126,8 +126,14 @@ def _write_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str], o
         table.add_column(column, overflow="fold")
     for record in records:
         table.add_row(*(Text(text_of(record.get(column))) for column in columns))
-    # A pipe gets every row on one line; only a terminal folds.
-    Console(file=out, width=None if out.isatty() else 100_000, highlight=False, emoji=False).print(table)
+    # A pipe gets every row on one line, and no padding at its end; only a terminal folds.
+    console = Console(file=out, width=None if out.isatty() else 100_000, highlight=False, emoji=False)
+    if out.isatty():
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    out.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
 
 
 def _writes_unicode(out: TextIO) -> bool:

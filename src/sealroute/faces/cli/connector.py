@@ -1,0 +1,222 @@
+"""`sealroute connector new | set | get | list | remove | match | history`, the options made from the one table.
+
+Every parameter of policy/parameters is an option in kebab case (`--smtp-dane-mode mandatory`).  Lists take commas or
+repetition; `set` also has `--add-...` and `--remove-...` for them.  A boolean takes its value, stands alone for true, or
+has `--no-...` for false.  An empty value clears.  Exit codes: 0, or 2 for unusable input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, ParamSpec, cast
+
+import typer
+
+from sealroute.base.errors import InputError, OperatorError
+from sealroute.base.names import address_domain
+from sealroute.base.times import rfc3339
+from sealroute.faces.cli.cmdlets import UNUSABLE_INPUT, CliContext
+from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
+from sealroute.faces.cli.connector_show import show_connectors, show_plan
+from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report, text_of
+from sealroute.policy.choose import choose
+from sealroute.policy.parameters import Given, Verb
+from sealroute.ports import Change
+from sealroute.services import configure
+
+app = typer.Typer(name="connector", help="Outbound connectors: which domains, which way, how strictly.", no_args_is_help=True)
+P = ParamSpec("P")
+MAX_HISTORY = 10_000
+
+WhatIfOption = Annotated[bool, typer.Option("--what-if", help="Show what would change, and change nothing.")]
+IdentityArgument = Annotated[str, typer.Argument(help="The connector's name or GUID.", show_default=False)]
+
+
+def _told(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn OperatorError into its problems on stderr and exit code 2."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except OperatorError as error:
+            report(error)
+            raise typer.Exit(UNUSABLE_INPUT) from None
+
+    return run
+
+
+def _context(ctx: typer.Context) -> CliContext:
+    return cast(CliContext, ctx.obj)
+
+
+# ---------------------------------------------------------------------------------------------------------- the commands
+
+
+@app.command("new", cls=TableCommand)
+@_told
+@from_table(Verb.NEW)
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="The connector's unique name.", show_default=False)],
+    what_if: WhatIfOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    **options: Any,
+) -> None:
+    """Create a connector."""
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
+    given: dict[str, Given] = {"Name": name} | given_options(Verb.NEW, options)
+    plan = configure.plan_new(
+        context.connectors, context.organization, given, context.now(), defaults=context.default_connector
+    )
+    _carry_out(context, plan, fmt, what_if)
+
+
+@app.command("set", cls=TableCommand)
+@_told
+@from_table(Verb.SET)
+def set_(
+    ctx: typer.Context,
+    identity: IdentityArgument,
+    what_if: WhatIfOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+    **options: Any,
+) -> None:
+    """Change a connector; what is not given stays as it is."""
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
+    plan = configure.plan_set(
+        context.connectors, context.organization, identity, given_options(Verb.SET, options), context.now()
+    )
+    _carry_out(context, plan, fmt, what_if)
+
+
+@app.command("remove")
+@_told
+def remove(
+    ctx: typer.Context,
+    identity: IdentityArgument,
+    what_if: WhatIfOption = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a connector."""
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
+    _carry_out(context, configure.plan_remove(context.connectors, context.organization, identity), fmt, what_if)
+
+
+def _carry_out(context: CliContext, plan: configure.Plan, fmt: Format, what_if: bool) -> None:
+    if not what_if:
+        configure.save(context.connectors, plan, context.actor)
+    show_plan(plan, fmt, what_if=what_if)
+
+
+@app.command("get")
+@_told
+def get(ctx: typer.Context, identity: IdentityArgument, output: OutputOption = None, as_json: JsonOption = False) -> None:
+    """Show one connector."""
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.LIST)
+    show_connectors([configure.find(context.connectors, context.organization, identity)], fmt, single=True)
+
+
+@app.command("list")
+@_told
+def list_(
+    ctx: typer.Context,
+    include_test_mode: Annotated[bool, typer.Option("--include-test-mode", help="Show those in test mode as well.")] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all connectors."""
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
+    show_connectors(configure.connectors(context.connectors, context.organization, include_test_mode=include_test_mode), fmt)
+
+
+@app.command("match")
+@_told
+def match(
+    ctx: typer.Context,
+    recipient: Annotated[str, typer.Argument(help="A mail address.", show_default=False)],
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which connector a recipient's mail goes through, and why.
+
+    JSON: recipient, domain, connector, guid, why, considered (every connector that matches, best first), smtpDaneMode,
+    mtaStsMode.  When no connector matches, it is the default one, and `considered` is empty.
+    """
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.LIST)
+    try:
+        domain = address_domain(recipient)
+    except InputError as error:
+        raise OperatorError.one("recipient", f"{error}.", "Give an address such as user@contoso.com.") from None
+    choice = choose(context.connectors.all(context.organization), domain, accepted_domains=context.accepted_domains)
+    connector = choice.connector or context.default_connector
+    record = {
+        "recipient": recipient,
+        "domain": domain,
+        "connector": connector.name,
+        "guid": connector.guid,
+        "why": choice.why,
+        "considered": list(choice.considered),
+        "smtpDaneMode": connector.smtp_dane_mode.value,
+        "mtaStsMode": connector.mta_sts_mode.value,
+    }
+    emit([record], fmt, single=True)
+
+
+@app.command("history")
+@_told
+def history(
+    ctx: typer.Context,
+    identity: Annotated[str | None, typer.Argument(help="Only this connector's changes.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_HISTORY, help="How many changes at most.")] = 100,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say who changed what, the newest change first.
+
+    JSON: At, Actor, Action, Connector, Changes (of Set: parameter, before, after).
+    """
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
+    # The store's limit counts everyone's changes; one connector's may lie far behind.
+    found = context.connectors.changes(context.organization, limit if identity is None else MAX_HISTORY)
+    rows = [_change_row(change) for change in found if identity is None or _is_about(change, identity)][:limit]
+    if fmt is not Format.JSON:
+        rows = [row | {"Changes": _spoken_changes(row["Changes"])} for row in rows]
+    emit(rows, fmt)
+
+
+def _is_about(change: Change, identity: str) -> bool:
+    """Whether the change is to the connector of that GUID, or to one that had the name before or after it."""
+    known = {change.connector.casefold()}
+    for record in (change.before, change.after):
+        if record is not None:
+            known |= {str(record.get("Name", "")).casefold(), str(record.get("Guid", "")).casefold()}
+    return identity.casefold() in known
+
+
+def _change_row(change: Change) -> dict[str, Any]:
+    changed: list[dict[str, Any]] = []
+    if change.before is not None and change.after is not None:
+        for key, after in change.after.items():
+            before = change.before.get(key)
+            if before != after and key not in ("Identity", "WhenChangedUTC"):
+                changed.append({"parameter": key, "before": before, "after": after})
+    return {
+        "At": rfc3339(change.at),
+        "Actor": change.actor,
+        "Action": change.action,
+        "Connector": change.connector,
+        "Changes": changed,
+    }
+
+
+def _spoken_changes(changed: list[dict[str, Any]]) -> str:
+    return "; ".join(f"{item['parameter']}: {_or_null(item['before'])} -> {_or_null(item['after'])}" for item in changed)
+
+
+def _or_null(value: Any) -> str:
+    return text_of(value) or "$null"

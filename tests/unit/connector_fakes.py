@@ -1,0 +1,75 @@
+"""An in-memory ConnectorStore and what commands are given, for the tests of connector administration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from sealroute.base.errors import OperatorError
+from sealroute.policy.connector import Connector, default_connector
+from sealroute.policy.connector_json import connector_from_json, connector_to_json, to_record
+from sealroute.ports import Change, ConnectorStore
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def guid(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+class FakeStore:
+    """Keeps JSON as the real store does, so that every test passes through it."""
+
+    def __init__(self, *connectors: Connector) -> None:
+        self._rows = {connector.guid: connector_to_json(connector) for connector in connectors}
+        self._changes: list[Change] = []
+
+    def all(self, organization: str) -> list[Connector]:
+        found = map(connector_from_json, self._rows.values())
+        return [connector for connector in found if connector.organization == organization]
+
+    def get(self, organization: str, identity: str) -> Connector | None:
+        wanted = identity.casefold()
+        return next((c for c in self.all(organization) if wanted in (c.name.casefold(), c.guid)), None)
+
+    def add(self, connector: Connector, actor: str) -> None:
+        if self.get(connector.organization, connector.name):
+            raise OperatorError.one("Name", "taken")
+        self._rows[connector.guid] = connector_to_json(connector)
+        self._note("New", None, connector, actor)
+
+    def replace(self, connector: Connector, actor: str) -> None:
+        before = connector_from_json(self._rows[connector.guid])
+        self._rows[connector.guid] = connector_to_json(connector)
+        self._note("Set", before, connector, actor)
+
+    def remove(self, organization: str, guid: str, actor: str) -> None:
+        self._note("Remove", connector_from_json(self._rows.pop(guid)), None, actor)
+
+    def changes(self, organization: str, limit: int = 100) -> list[Change]:
+        return self._changes[::-1][:limit]
+
+    def version(self) -> int:
+        return len(self._changes)
+
+    def _note(self, action: str, before: Connector | None, after: Connector | None, actor: str) -> None:
+        name = (after or before or default_connector()).name
+        at = NOW + timedelta(minutes=len(self._changes))
+        self._changes.append(
+            Change(at, actor, action, name, before and to_record(before), after and to_record(after)),
+        )
+
+
+@dataclass
+class FakeContext:
+    """A CliContext."""
+
+    connectors: ConnectorStore
+    organization: str = "default"
+    actor: str = "admin"
+    accepted_domains: Sequence[str] = ("example.org",)
+    default_connector: Connector = field(default_factory=default_connector)
+
+    def now(self) -> datetime:
+        return NOW
