@@ -1,0 +1,308 @@
+"""From a presented chain to an anchor: is there a way, does it hold at a given moment, and does the leaf carry the name?
+
+One engine serves both kinds of trust: the web PKI, whose anchors are `TrustRoots` (MTA-STS, TlsSettings), and DANE-TA,
+whose anchors come out of TLSA records (proto/dane).  It looks for ways from the leaf to an anchor by issuer and subject,
+the shortest first, and has OpenSSL verify each until one holds: signatures, CA bits, path lengths, key usage, name
+constraints, critical extensions, dates.  OpenSSL alone takes the first issuer that fits and never turns back; trying the
+ways one by one copes with cross-signed, re-keyed, unordered and superfluous certificates.
+
+Rules that hold here:
+* The anchor may be an intermediate, and its own dates count like all others.  OpenSSL's DANE code forgets the dates of an
+  anchor that is not self-signed; we do not.
+* The leaf and every CA must be allowed to serve TLS if they restrict it (extendedKeyUsage), as OpenSSL has it.
+* At least 112 bits: keys of RSA 2048 or EC 224 and up, signatures over SHA-224 and up (not the anchor's own signature).
+* Only the first MAX_PRESENTED certificates are looked at, and at most MAX_PATHS ways are tried.
+* Revocation is not checked: neither DANE [RFC 7671 §5] nor MTA-STS asks for it, and it would need the network.
+
+Elsewhere: which roots are loaded from where is net's; reading one certificate and matching names is base/certs'.
+Sources: [RFC 5280 §6], [RFC 8461 §4.2], [RFC 7671 §5.2].
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from OpenSSL import crypto
+
+from sealroute.base.certs import Certificate, NameMatch, match_name, read_pem
+from sealroute.base.errors import InputError
+
+MAX_PRESENTED = 20
+MAX_PATH_LENGTH = 10
+MAX_PATHS = 8
+MAX_STEPS = 160
+MIN_DIGEST_BYTES = 28
+MIN_RSA_BITS = 2048
+MIN_EC_BITS = 224
+
+# Result codes of X509_verify_cert() that get an outcome of their own; stable since OpenSSL 1.0.
+_NOT_YET_VALID = 9
+_EXPIRED = 10
+_NO_WAY = frozenset({2, 18, 19, 20, 21, 27, 28})
+"""No issuer, self-signed, unverifiable leaf, untrusted, rejected."""
+
+
+class ChainOutcome(Enum):
+    """What became of the search; anything but OK means: do not believe the peer's name."""
+
+    OK = "ok"
+    """The chain holds, and one of the names was found if any was asked for."""
+    NAME_MISMATCH = "name-mismatch"
+    """The chain holds; the leaf carries none of the names."""
+    EXPIRED = "expired"
+    """The best way leads over an expired certificate."""
+    NOT_YET_VALID = "not-yet-valid"
+    """The best way leads over a certificate whose time has not come."""
+    INVALID = "invalid"
+    """There is a way to an anchor, but a signature, an extension, a key or a constraint on it does not hold."""
+    NOT_TRUSTED = "not-trusted"
+    """No way leads from the leaf to an anchor."""
+
+
+_CLOSENESS = {outcome: rank for rank, outcome in enumerate(ChainOutcome)}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainResult:
+    """The best that was found."""
+
+    outcome: ChainOutcome
+    detail: str
+    """One clause in words an administrator can act on."""
+    path: tuple[Certificate, ...] = ()
+    """Leaf first, anchor last: the way that holds, or the one that came closest; empty when there is none."""
+    name: NameMatch | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is ChainOutcome.OK
+
+    @property
+    def matched_name(self) -> str:
+        """Which of the names looked for was found; empty when none was, or none was asked for."""
+        return self.name.name if self.name else ""
+
+    def closer_than(self, other: ChainResult | None) -> bool:
+        """True when this came nearer to success."""
+        return other is None or _CLOSENESS[self.outcome] < _CLOSENESS[other.outcome]
+
+
+class TrustRoots:
+    """The certification authorities that the web PKI is checked against; read once, used from any thread."""
+
+    __slots__ = ("_by_subject", "certificates")
+
+    def __init__(self, certificates: Sequence[Certificate]) -> None:
+        self.certificates = tuple(dict.fromkeys(certificates))
+        by_subject: dict[int, list[Certificate]] = {}
+        for certificate in self.certificates:
+            if certificate.subject_hash is not None:
+                by_subject.setdefault(certificate.subject_hash, []).append(certificate)
+        self._by_subject = by_subject
+
+    @classmethod
+    def from_pem(cls, pem: bytes, where: str = "the CA bundle") -> TrustRoots:
+        """Read a bundle; a certificate in it that OpenSSL refuses is kept but trusts nothing.
+
+        Raises InputError when there is no usable certificate.
+        """
+        roots = cls([Certificate(octets) for octets in read_pem(pem, where)])
+        if not roots._by_subject:
+            raise InputError(f"{where} holds no certificate that could be parsed")
+        return roots
+
+    def near(self, certificates: Sequence[Certificate]) -> list[Certificate]:
+        """The roots that issued, or are, one of these certificates, going by name."""
+        hashes = dict.fromkeys(hash_ for item in certificates for hash_ in (item.issuer_hash, item.subject_hash))
+        return [root for hash_ in hashes if hash_ is not None for root in self._by_subject.get(hash_, ())]
+
+    def __len__(self) -> int:
+        return len(self.certificates)
+
+    def __repr__(self) -> str:
+        return f"<TrustRoots {len(self)} certificates>"
+
+
+def verify_pkix(
+    chain: Sequence[bytes], roots: TrustRoots, at: datetime, names: Sequence[str] = (), *, common_name: bool = False
+) -> ChainResult:
+    """Judge a presented chain by the web PKI.
+
+    `chain` is DER, leaf first, the rest in any order; `at` is aware; `names` are the names of which the leaf must carry one
+    (none: only the chain is judged); `common_name` allows a certificate without dNSName to be named by its common name
+    (never for MTA-STS [RFC 8461 §4.1]).
+    """
+    certificates = presented(chain)
+    if not certificates:
+        return ChainResult(ChainOutcome.NOT_TRUSTED, "the server presented no certificate")
+    result = find_path(certificates[0], certificates[1:], roots.near(certificates), at)
+    return with_name(result, names, common_name=common_name) if result.ok and names else result
+
+
+def presented(chain: Sequence[bytes]) -> tuple[Certificate, ...]:
+    """The certificates of a presented chain that are looked at: the first MAX_PRESENTED, each once."""
+    return tuple(Certificate(octets) for octets in dict.fromkeys(chain[:MAX_PRESENTED]))
+
+
+def find_path(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Certificate], at: datetime) -> ChainResult:
+    """Look for a way from the leaf over certificates of the pool to one of the anchors that holds at the moment.
+
+    A leaf that is itself an anchor is a way of one step.  NAME_MISMATCH is never the outcome: see with_name.
+    """
+    if at.tzinfo is None:
+        raise ValueError("the moment needs a time zone")
+    if leaf.problem:
+        return ChainResult(ChainOutcome.INVALID, _at(leaf, leaf.problem), (leaf,))
+    best: ChainResult | None = None
+    for path in _paths(leaf, pool, anchors):
+        result = _judge(path, at)
+        if result.ok:
+            return result
+        if result.closer_than(best):
+            best = result
+    return best or ChainResult(ChainOutcome.NOT_TRUSTED, _no_way(leaf))
+
+
+def with_name(result: ChainResult, names: Sequence[str], *, common_name: bool) -> ChainResult:
+    """A chain that holds, judged further by the name: OK with the match, or NAME_MISMATCH."""
+    leaf = result.path[0]
+    match = match_name(leaf, names, common_name=common_name)
+    if match and (not match.from_common_name or all(ca.permits_name(match.name) for ca in result.path[1:])):
+        return ChainResult(ChainOutcome.OK, result.detail, result.path, match)
+    carried = ", ".join(leaf.dns_names or (leaf.common_names if common_name else ())) or "no DNS name"
+    return ChainResult(
+        ChainOutcome.NAME_MISMATCH, f"the certificate is for {carried[:200]}, not for {' or '.join(names)}", result.path
+    )
+
+
+def signed_by_key(certificate: Certificate, spki: bytes) -> bool:
+    """True when the certificate's signature was made with the bare public key (DER subjectPublicKeyInfo)."""
+    parsed = certificate.parsed
+    if parsed is None:
+        return False
+    try:
+        key = load_der_public_key(spki)
+        scheme = parsed.signature_algorithm_parameters
+        digest = parsed.signature_hash_algorithm
+        signature, content = parsed.signature, parsed.tbs_certificate_bytes
+        match key, scheme, digest:
+            case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS(), digest if digest is not None:
+                key.verify(signature, content, scheme, digest)
+            case ec.EllipticCurvePublicKey(), ec.ECDSA(), _:
+                key.verify(signature, content, scheme)
+            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey(), None, _:
+                key.verify(signature, content)
+            case _:
+                return False
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        return False
+    return True
+
+
+def _paths(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Certificate]) -> Iterator[tuple[Certificate, ...]]:
+    """Ways from the leaf to an anchor that fit by name, the shortest first; at most MAX_PATHS, searched in bounded steps."""
+    issuers: dict[int | None, list[Certificate]] = {}
+    for certificate in pool:
+        if certificate.openssl is not None:
+            issuers.setdefault(certificate.subject_hash, []).append(certificate)
+    count = 0
+    if leaf in anchors:
+        count += 1
+        yield (leaf,)
+    queue: deque[tuple[Certificate, ...]] = deque([(leaf,)])
+    for _ in range(MAX_STEPS):
+        if not queue:
+            return
+        path = queue.popleft()
+        wanted = path[-1].issuer_hash
+        for anchor in anchors:
+            if anchor.subject_hash == wanted and anchor not in path:
+                count += 1
+                yield (*path, anchor)
+                if count >= MAX_PATHS:
+                    return
+        if len(path) < MAX_PATH_LENGTH - 1:
+            queue.extend((*path, issuer) for issuer in issuers.get(wanted, ()) if issuer not in path)
+
+
+def _judge(path: tuple[Certificate, ...], at: datetime) -> ChainResult:
+    """What OpenSSL and our own rules say of one way."""
+    for certificate in path:
+        if problem := certificate.problem:
+            return ChainResult(ChainOutcome.INVALID, _at(certificate, problem), path)
+    error = _openssl_error(path, at)
+    if error is not None:
+        code, depth, message = error
+        outcome = ChainOutcome.INVALID
+        if code == _EXPIRED:
+            outcome = ChainOutcome.EXPIRED
+        elif code == _NOT_YET_VALID:
+            outcome = ChainOutcome.NOT_YET_VALID
+        elif code in _NO_WAY:
+            outcome = ChainOutcome.NOT_TRUSTED
+        return ChainResult(outcome, _at(path[min(depth, len(path) - 1)], message), path)
+    for depth, certificate in enumerate(path):
+        if problem := _unfit(certificate, depth, is_anchor=depth == len(path) - 1):
+            return ChainResult(ChainOutcome.INVALID, _at(certificate, problem), path)
+    return ChainResult(ChainOutcome.OK, f"the chain holds up to {path[-1].subject or 'its anchor'}", path)
+
+
+def _openssl_error(path: tuple[Certificate, ...], at: datetime) -> tuple[int, int, str] | None:
+    """(code, depth, message) of X509_verify_cert(), or None when it is content.
+
+    A store of its own for every call: stores carry the moment, and so may not be shared between threads.
+    """
+    leaf, *between = (certificate.openssl for certificate in path)
+    store = crypto.X509Store()
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    # set_time() reads the clock face and ignores the zone, so it has to be shown UTC.
+    store.set_time(at.astimezone(UTC))
+    anchor = between.pop() if between else leaf
+    assert leaf is not None  # no certificate of the path has a `problem`
+    assert anchor is not None
+    store.add_cert(anchor)
+    try:
+        crypto.X509StoreContext(store, leaf, [item for item in between if item is not None]).verify_certificate()
+    except crypto.X509StoreContextError as error:
+        return int(error.errors[0]), int(error.errors[1]), str(error.errors[2])
+    return None
+
+
+def _unfit(certificate: Certificate, depth: int, *, is_anchor: bool) -> str:
+    """Why a certificate that OpenSSL's general check accepts may not be used for this, or an empty string."""
+    if not certificate.may_serve_tls:
+        return "its extended key usage does not allow TLS servers"
+    if depth == 0 and not certificate.key_may_serve_tls:
+        return "its key usage does not allow TLS servers"
+    parsed: Any = certificate.parsed
+    try:
+        key = parsed.public_key()
+        digest = None if is_anchor and depth > 0 else parsed.signature_hash_algorithm
+    except (UnsupportedAlgorithm, ValueError):
+        return "its key or signature algorithm is not supported"
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        return f"its RSA key has only {key.key_size} bits"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
+        return f"its EC key has only {key.key_size} bits"
+    if digest is not None and digest.digest_size < MIN_DIGEST_BYTES:
+        return f"its signature uses {digest.name}, which is too weak"
+    return ""
+
+
+def _at(certificate: Certificate, message: str) -> str:
+    subject = certificate.subject or certificate.fingerprint[:16]
+    return f"{message} ({subject})"
+
+
+def _no_way(leaf: Certificate) -> str:
+    if leaf.subject_hash == leaf.issuer_hash:
+        return f"the certificate is self-signed ({leaf.subject})"
+    return f"no trusted issuer was found for the certificate ({leaf.subject}), issued by {leaf.issuer or 'nobody named'}"
