@@ -1,0 +1,215 @@
+"""Connectors at rest, their audit, and the view of them that a running gateway reads without waiting.
+
+A change and its audit are one transaction, which also makes `connector_version` grow; that is how a running gateway notices.
+A stored connector that cannot be read in full is an error, never a connector with defaults: the part that was not understood
+may be the one that made it strict.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from sealroute.base.errors import OperatorError, Problem
+from sealroute.base.times import from_us, to_us
+from sealroute.policy.connector import Connector
+from sealroute.policy.connector_json import connector_from_json, connector_to_json
+from sealroute.ports import Change
+from sealroute.store.engine import Database, Readers
+from sealroute.store.schema import connector as table
+from sealroute.store.schema import connector_change, counter, organization
+
+VERSION = "connector_version"
+
+
+def utc_now() -> datetime:
+    """The wall clock; connectors are stamped with it, whatever time the queue keeps."""
+    return datetime.now(UTC)
+
+
+class SqlConnectors:
+    """ports.ConnectorStore.  `when_created` and `when_changed` are the store's; what a given connector says there is ignored."""
+
+    def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
+        self._database = database
+        self._now = now
+
+    def all(self, organization: str) -> list[Connector]:
+        """By name; raises OperatorError naming a connector that cannot be read."""
+        with self._database.read() as connection:
+            rows = connection.execute(_selected.where(table.c.organization == organization).order_by(table.c.name_key)).all()
+        return [_connector_of(row) for row in rows]
+
+    def get(self, organization: str, identity: str) -> Connector | None:
+        """By name (any case) or GUID."""
+        with self._database.read() as connection:
+            return _find(connection, organization, identity)
+
+    def add(self, connector: Connector, actor: str) -> None:
+        """Raises OperatorError when the name is taken or there is no such organisation."""
+        now = self._now()
+        added = replace(connector, when_created=now, when_changed=now)
+        with self._database.write() as connection:
+            known = connection.scalar(select(organization.c.id).where(organization.c.id == connector.organization))
+            if known is None:
+                raise OperatorError.one("Organization", f"there is no organisation {connector.organization!r}.")
+            _refuse_taken_name(connection, added)
+            if connection.scalar(select(table.c.guid).where(table.c.guid == added.guid)) is not None:
+                raise OperatorError.one("Guid", f"there is a connector with GUID {added.guid} already.")
+            stored = _row(added)
+            connection.execute(
+                insert(table), stored | {"guid": added.guid, "organization": added.organization, "created_us": to_us(now)}
+            )
+            _record(connection, added, actor, now, "New", None, stored["parameters"])
+
+    def replace(self, connector: Connector, actor: str) -> None:
+        """Replace by GUID; raises OperatorError when it is gone or the new name is taken."""
+        now = self._now()
+        with self._database.write() as connection:
+            before = _find(connection, connector.organization, connector.guid)
+            if before is None:
+                raise OperatorError.one("Identity", f"there is no connector {connector.name!r} any more.", "It was removed.")
+            after = replace(connector, when_created=before.when_created, when_changed=now)
+            _refuse_taken_name(connection, after)
+            stored = _row(after)
+            connection.execute(update(table).where(table.c.guid == after.guid).values(**stored))
+            _record(connection, after, actor, now, "Set", connector_to_json(before), stored["parameters"])
+
+    def remove(self, organization: str, guid: str, actor: str) -> None:
+        """Raises OperatorError when it is gone."""
+        with self._database.write() as connection:
+            row = connection.execute(_selected.where(table.c.organization == organization, table.c.guid == guid)).one_or_none()
+            if row is None:
+                raise OperatorError.one("Identity", f"there is no connector with GUID {guid}.")
+            connection.execute(delete(table).where(table.c.guid == guid))
+            gone = Connector(guid=guid, organization=organization, name=row.name)
+            _record(connection, gone, actor, self._now(), "Remove", row.parameters, None)
+
+    def changes(self, organization: str, limit: int = 100) -> list[Change]:
+        """The newest first."""
+        change = connector_change.c
+        query = select(connector_change).where(change.organization == organization).order_by(change.id.desc()).limit(limit)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return [
+            Change(from_us(row.at_us), row.actor, row.action, row.connector_name, _mapping(row.before), _mapping(row.after))
+            for row in rows
+        ]
+
+    def version(self) -> int:
+        """Grows with every change."""
+        with self._database.read() as connection:
+            return _version(connection)
+
+
+class LiveConnectors:
+    """ports.Connectors: the set as last loaded, organisation by organisation; `refresh` looks whether it changed."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self._version = -1
+        self._loaded: Mapping[str, tuple[Connector, ...]] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"<LiveConnectors version {self._version}, {sum(map(len, self._loaded.values()))} connectors>"
+
+    def all(self, organization: str) -> Sequence[Connector]:
+        """The latest loaded set, by name; empty before the first refresh."""
+        return self._loaded.get(organization, ())
+
+    async def refresh(self) -> bool:
+        """Load the connectors if they changed; True when they did.
+
+        Raises OperatorError when one cannot be read and StoreUnavailable when the store cannot: the last set then stays.
+        """
+        found = await self._readers.run(self._changed)
+        if found is None:
+            return False
+        version, rows = found
+        loaded: dict[str, list[Connector]] = {}
+        for row in rows:
+            loaded.setdefault(row.organization, []).append(_connector_of(row))
+        self._loaded = MappingProxyType({organization: tuple(items) for organization, items in loaded.items()})
+        self._version = version
+        return True
+
+    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any]] | None:
+        version = _version(connection)
+        if version == self._version:
+            return None
+        return version, connection.execute(_selected.order_by(table.c.name_key)).all()
+
+
+_selected = select(table.c.guid, table.c.organization, table.c.name, table.c.parameters)
+
+
+def _connector_of(row: Any) -> Connector:
+    try:
+        return connector_from_json(row.parameters)
+    except OperatorError as error:
+        raise OperatorError(
+            *(Problem(f"connector {row.name!r}: {item.where}", item.what, item.fix) for item in error.problems)
+        ) from None
+
+
+def _row(connector: Connector) -> dict[str, Any]:
+    changed = connector.when_changed
+    assert changed is not None
+    return {
+        "name": connector.name,
+        "name_key": connector.name.casefold(),
+        "parameters": connector_to_json(connector),
+        "changed_us": to_us(changed),
+    }
+
+
+def _find(connection: Connection, organization: str, identity: str) -> Connector | None:
+    query = _selected.where(
+        table.c.organization == organization, or_(table.c.guid == identity.lower(), table.c.name_key == identity.casefold())
+    )
+    rows = connection.execute(query).all()  # two, if someone named a connector like another's GUID: the GUID decides
+    rows = [row for row in rows if row.guid == identity.lower()] or list(rows)
+    return _connector_of(rows[0]) if rows else None
+
+
+def _refuse_taken_name(connection: Connection, connector: Connector) -> None:
+    taken = connection.scalar(
+        select(table.c.name).where(
+            table.c.organization == connector.organization,
+            table.c.name_key == connector.name.casefold(),
+            table.c.guid != connector.guid,
+        )
+    )
+    if taken is not None:
+        raise OperatorError.one("Name", f"there is a connector {taken!r} already.", "Choose another name.")
+
+
+def _record(
+    connection: Connection, connector: Connector, actor: str, at: datetime, action: str, before: str | None, after: str | None
+) -> None:
+    change = {
+        "organization": connector.organization,
+        "connector_guid": connector.guid,
+        "connector_name": connector.name,
+        "at_us": to_us(at),
+        "actor": actor,
+        "action": action,
+        "before": before,
+        "after": after,
+    }
+    connection.execute(insert(connector_change), change)
+    connection.execute(update(counter).where(counter.c.name == VERSION).values(value=counter.c.value + 1))
+
+
+def _version(connection: Connection) -> int:
+    return int(connection.scalars(select(counter.c.value).where(counter.c.name == VERSION)).one())
+
+
+def _mapping(text: str | None) -> Mapping[str, Any] | None:
+    return None if text is None else json.loads(text)

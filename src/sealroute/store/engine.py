@@ -1,0 +1,199 @@
+"""Connections: how the database is opened, what a reader and a writer may rely on, and how its errors are named.
+
+* SQLite: write-ahead log, `synchronous=FULL` (a commit that returned is on the disk), foreign keys held.  No memory map: an I/O
+  error would be a SIGBUS instead of an exception.  Caches are bounded; the log is folded back every 32 MiB.
+* `read()` sees one snapshot.  `write()` holds the write lock from its start (SQLite: BEGIN IMMEDIATE), so that what it reads is
+  what it changes.
+* Whatever the database raises leaves this file as StoreUnavailable.
+
+Elsewhere: the hot path's own connection and its grouping of commits is in store/writer; the schema's upgrade in store/upgrade.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from sqlite3 import Connection as SqliteConnection
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from sealroute.base.errors import OperatorError, StoreUnavailable
+
+T = TypeVar("T")
+
+LOCK_WAIT_SECONDS = 30.0
+"""How long a writer waits for another to finish before it gives up; every transaction of ours is far shorter."""
+_PRAGMAS = (
+    "synchronous = FULL",
+    "foreign_keys = ON",
+    "temp_store = MEMORY",
+    "mmap_size = 0",
+    "cache_size = -16384",  # KiB per connection
+    "wal_autocheckpoint = 8192",  # pages of 4 KiB: a message that comes and goes within 32 MiB of log is never copied
+    "journal_size_limit = 67108864",
+)
+
+
+class Database:
+    """One database, by URL."""
+
+    def __init__(self, url: str) -> None:
+        """Raises OperatorError when the URL cannot be a store; connects to nothing yet."""
+        try:
+            parsed = make_url(url)
+        except ArgumentError as error:
+            raise OperatorError.one("store url", f"{error}.", _FIX) from None
+        self.path: Path | None = None
+        """The SQLite file; None for a server."""
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            if parsed.database in (None, "", ":memory:") or "mode=memory" in url:
+                raise OperatorError.one("store url", "mail must outlive the process, so SQLite needs a file.", _FIX)
+            self.path = Path(str(parsed.database)).absolute()
+            self.engine = _sqlite_engine(self.path)
+        elif backend == "postgresql":
+            self.engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        else:
+            raise OperatorError.one("store url", f"{backend} is not supported.", _FIX)
+
+    def __repr__(self) -> str:
+        return f"<Database {self.path or self.engine.url.render_as_string()}>"
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.engine.dialect.name
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A snapshot to read from."""
+        with named_errors(), self.engine.connect() as connection, connection.begin():
+            yield connection
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that is committed at the end, or undone by an exception."""
+        with named_errors(), self.writer_connection() as connection, connection.begin():
+            yield connection
+
+    def writer_connection(self) -> Connection:
+        """A connection whose transactions are all writing ones; the caller begins, commits and names errors."""
+        return self.engine.connect().execution_options(sealroute_write=True)
+
+    def upsert(self, table: Table, *keys: str, keep: bool = False) -> Executable:
+        """INSERT that on an equal key replaces the rest of the row, or (`keep`) leaves the old row alone."""
+        insert = sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
+        if keep:
+            return insert.on_conflict_do_nothing(index_elements=list(keys))
+        return insert.on_conflict_do_update(
+            index_elements=list(keys),
+            set_={column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys},
+        )
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+_FIX = "Use sqlite:////absolute/path/sealroute.db or postgresql+psycopg://user@host/database."
+
+
+@contextlib.contextmanager
+def named_errors() -> Iterator[None]:
+    """Whatever the database raises, as StoreUnavailable."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: BaseException) -> StoreUnavailable:
+    """The error in a word to the operator: the database's own, without the statement and its values."""
+    original = getattr(error, "orig", None) or error
+    return StoreUnavailable(f"the store cannot be used: {type(original).__name__}: {str(original).strip() or 'no details'}")
+
+
+def _sqlite_engine(path: Path) -> Engine:
+    arguments = {"timeout": LOCK_WAIT_SECONDS, "isolation_level": None, "check_same_thread": False, "cached_statements": 256}
+    engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=8, max_overflow=8, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: SqliteConnection, record: Any) -> None:
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise OperatorError.one(
+                str(path), f"SQLite cannot keep a write-ahead log here (it says {mode!r}).", "Use a local file system."
+            )
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        if connection.get_execution_options().get("sealroute_write"):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    return engine
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take SQLite's write lock, trying every millisecond or so.
+
+    SQLite's own waiting falls back to tenths of seconds, and a gateway under load leaves the lock free for far less than that:
+    an administrator's command would wait for a lucky moment.
+    """
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.uniform(0.0005, 0.0015))
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(LOCK_WAIT_SECONDS * 1000)}")
+
+
+def create_privately(path: Path) -> None:
+    """Make the SQLite file if there is none, readable by its owner only: it holds mail.  Raises OperatorError."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise OperatorError.one(
+            str(path),
+            f"the store's file cannot be opened: {error.strerror}.",
+            "Create the folder and give this user the rights.",
+        ) from None
+
+
+class Readers:
+    """A few threads in which asynchronous callers read."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._threads = ThreadPoolExecutor(max_workers=3, thread_name_prefix="store-reader")
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, given a snapshot; raises StoreUnavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._work, work)
+
+    def _work(self, work: Callable[[Connection], T]) -> T:
+        with self._database.read() as connection:
+            return work(connection)
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=True)

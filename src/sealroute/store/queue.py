@@ -1,0 +1,267 @@
+"""The durable queue: ports.Queue on the writer thread and a few reading threads.
+
+Each transition of a group stands in store/schema.  What this file adds is *when* a caller may rely on it: every method
+returns after the commit, and one that is cancelled while it waits leaves nothing behind that nobody works on.
+
+A settle whose lease was lost records what happened (events, attempts, trace) and leaves group, message and notices to the
+group's new owner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, exists, func, select, update
+
+from sealroute.base.mail import Message
+from sealroute.base.times import from_us, to_us
+from sealroute.policy.attempt import Attempt, Fate
+from sealroute.policy.evidence import Evidence
+from sealroute.policy.record import evidence_record
+from sealroute.ports import Group, GroupState, Settled, TraceEvent
+from sealroute.store import statements as sql
+from sealroute.store.engine import Database, Readers
+from sealroute.store.records import (
+    AttemptTexts,
+    Remembered,
+    event_row,
+    finding_text,
+    group_of,
+    group_row,
+    message_of,
+    message_row,
+    recipients_text,
+)
+from sealroute.store.schema import message, node, recipient_group
+from sealroute.store.writer import Job, Row, Rows, Statement, Writer
+
+ACTIVE, QUEUED = GroupState.ACTIVE.value, GroupState.QUEUED.value
+STATUS = {Fate.DELIVERED: "Delivered", Fate.DEFERRED: "Pending", Fate.FAILED: "Failed"}
+EVIDENCE_REFRESH_US = 3_600_000_000
+"""How far `evidence.last_used_us` may lag behind its use; Traces.purge allows for it."""
+
+
+class DurableQueue:
+    """The queue as one gateway process sees it."""
+
+    def __init__(self, database: Database, writer: Writer, readers: Readers, node_id: str, lease: timedelta) -> None:
+        self._database = database
+        self._writer = writer
+        self._readers = readers
+        self.node_id = node_id
+        self.lease = lease
+        self._attempts = AttemptTexts()
+        self._evidence: Remembered[tuple[str, str]] = Remembered(512)
+        self._evidence_used: dict[str, int] = {}
+        self.alone = False
+        """True when no other gateway can be running (the gateway lock is held): every other node is dead."""
+
+    def __repr__(self) -> str:
+        return f"<DurableQueue of {self.node_id} on {self._database!r}>"
+
+    # ------------------------------------------------------------------------------------------------ in and out
+
+    async def add(self, message: Message, groups: Sequence[Group], events: Sequence[TraceEvent], *, active: bool) -> None:
+        """Take a message in; durable when this returns.  Raises StoreUnavailable; then nothing of it is stored."""
+        rows = _arrival(message, groups, self.node_id if active else None)
+        rows.append((sql.INSERT_EVENT, list(map(event_row, events))))
+        job = Job(rows, size_bytes=len(message.content))
+        if active:
+            job.abandoned = lambda outcome: self._give_back(groups)
+        await self._writer.run(job)
+
+    async def settle(self, settled: Settled) -> None:
+        """Record a run.  Raises StoreUnavailable: the group then is still active, and the caller must try again."""
+        facts = self._facts(settled)
+        rows = [*facts, *self._verdict(settled)]
+        size = 0
+        for notice, groups in settled.notices:
+            rows += _arrival(notice, groups, None)
+            size += len(notice.content)
+        await self._writer.run(Job(rows, otherwise=facts, size_bytes=size, mend=True))
+        now_us = to_us(settled.attempts[-1].at) if settled.attempts else 0
+        for attempt in settled.attempts:
+            if attempt.evidence is not None:
+                self._note_used(attempt.evidence, now_us)
+
+    def _verdict(self, settled: Settled) -> Rows:
+        """What becomes of the group, and of its message."""
+        group = settled.group
+        done = {fate.address for fate in settled.fates if fate.fate is not Fate.DEFERRED}
+        left = tuple(recipient for recipient in group.recipients if recipient.address not in done)
+        if not left:
+            return [(sql.DELETE_GROUP, [(group.id, self.node_id)]), (sql.DELETE_MESSAGE, [(group.message_id,)])]
+        if settled.next_attempt_at is None:
+            raise ValueError(f"group {group.id} still has {len(left)} recipients, but no time for the next attempt")
+        change = (
+            recipients_text(left), to_us(settled.next_attempt_at), group.attempts + 1, settled.delay_notified or
+            group.delay_notified, finding_text(settled.finding), *settled.last_route, group.id, self.node_id,
+        )  # fmt: skip
+        return [(sql.DEFER_GROUP, [change])]
+
+    def _facts(self, settled: Settled) -> Rows:
+        """What happened, whatever becomes of the group."""
+        group = settled.group
+        attempts: list[Row] = []
+        evidence: list[Row] = []
+        by_recipient: dict[str, Attempt] = {}
+        for attempt in settled.attempts:
+            at_us = to_us(attempt.at)
+            digest = None
+            if attempt.evidence is not None:
+                digest, text = self._record(attempt.evidence)
+                if at_us >= self._evidence_used.get(digest, 0) + EVIDENCE_REFRESH_US:
+                    evidence.append((digest, text, at_us))
+            attempts.append((group.message_id, attempt.domain, at_us, self._attempts.text(attempt), digest))
+            for fate in attempt.recipients:
+                by_recipient[fate.address] = attempt
+        last = settled.attempts[-1] if settled.attempts else None
+        trace: list[Row] = []
+        for fate in settled.fates:
+            attempted = by_recipient.get(fate.address, last)
+            ip, connector = (attempted.ip, attempted.connector_name) if attempted else ("", "")
+            trace.append((STATUS[fate.fate], ip, connector, group.message_id, fate.address))
+        rows: list[tuple[Statement, list[Row]]] = [
+            (sql.INSERT_EVENT, list(map(event_row, settled.events))),
+            (sql.INSERT_ATTEMPT, attempts),
+            (sql.UPDATE_TRACE, trace),
+        ]
+        if evidence:
+            rows.append((sql.PUT_EVIDENCE, evidence))
+        return rows
+
+    def _record(self, evidence: Evidence) -> tuple[str, str]:
+        """(digest, text), made once for evidence that many attempts share."""
+        return self._evidence.get(evidence) or self._evidence.put(evidence, evidence_record(evidence))
+
+    def _note_used(self, evidence: Evidence, at_us: int) -> None:
+        """Committed: need not be written again for a while."""
+        digest = self._record(evidence)[0]
+        if at_us >= self._evidence_used.get(digest, 0) + EVIDENCE_REFRESH_US:
+            if len(self._evidence_used) >= 8192:
+                del self._evidence_used[next(iter(self._evidence_used))]
+            self._evidence_used[digest] = at_us
+
+    async def release(self, group_ids: Sequence[str]) -> None:
+        """Give ACTIVE groups back unworked: QUEUED at their old time."""
+        if group_ids:
+            await self._writer.run(Job([(sql.RELEASE_GROUP, [(group_id, self.node_id) for group_id in group_ids])]))
+
+    def _give_back(self, groups: Sequence[Group]) -> None:
+        """The caller was cancelled before it could work on them."""
+        if groups:
+            self._writer.submit_now(Job([(sql.RELEASE_GROUP, [(group.id, self.node_id) for group in groups])]))
+
+    async def take_due(self, now: datetime, limit: int) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first."""
+        groups: list[Group] = await self._writer.run(
+            Job(call=lambda connection: self._take_due(connection, to_us(now), limit), abandoned=self._give_back)
+        )
+        return groups
+
+    def _take_due(self, connection: Connection, now_us: int, limit: int) -> list[Group]:
+        group = recipient_group.c
+        due = (
+            select(group.id)
+            .where(group.state == QUEUED, group.next_attempt_us <= now_us)
+            .order_by(group.next_attempt_us)
+            .limit(limit)
+            .with_for_update(skip_locked=True)  # several nodes on PostgreSQL share the work; SQLite has one writer anyway
+            .cte("due")
+        )
+        taken = connection.execute(
+            update(recipient_group)
+            .where(group.id.in_(select(due.c.id)))
+            .values(state=ACTIVE, owner=self.node_id)
+            .returning(*recipient_group.columns)
+        )
+        return sorted(map(group_of, taken), key=lambda item: item.next_attempt_at)
+
+    # ---------------------------------------------------------------------------------------------------- reading
+
+    async def next_due(self) -> datetime | None:
+        """When the next QUEUED group is due."""
+        group = recipient_group.c
+        query = select(func.min(group.next_attempt_us)).where(group.state == QUEUED)
+        first: int | None = await self._readers.run(lambda connection: connection.scalar(query))
+        return None if first is None else from_us(first)
+
+    async def message(self, message_id: str) -> Message | None:
+        """The message with its content."""
+        query = select(message).where(message.c.id == message_id)
+        row: Any = await self._readers.run(lambda connection: connection.execute(query).one_or_none())
+        return None if row is None else message_of(row)
+
+    async def depth(self) -> Mapping[GroupState, int]:
+        """How many groups there are in each state."""
+        query = select(recipient_group.c.state, func.count()).group_by(recipient_group.c.state)
+        counted = await self._readers.run(lambda connection: connection.execute(query).all())
+        return dict.fromkeys(GroupState, 0) | {GroupState(state): count for state, count in counted}
+
+    # ------------------------------------------------------------------------------------------------------ nodes
+
+    async def start_node(self, now: datetime) -> int:
+        """Register this node and take back what dead nodes held, and what a node of this name held before it died."""
+        back: int = await self._writer.run(Job(call=lambda connection: self._start(connection, to_us(now))))
+        return back
+
+    async def renew_node(self, now: datetime) -> int:
+        """Extend this node's lease and take back what nodes with expired leases held."""
+        back: int = await self._writer.run(Job(call=lambda connection: self._renew(connection, to_us(now))))
+        return back
+
+    def _start(self, connection: Connection, now_us: int) -> int:
+        if self.alone:
+            connection.execute(delete(node))
+        else:
+            connection.execute(delete(node).where(node.c.id == self.node_id))
+        back = self._take_back(connection, now_us, spare="")
+        self._extend(connection, now_us)
+        group = recipient_group.c  # on PostgreSQL two nodes that finish a message's last two groups at once leave it behind
+        connection.execute(delete(message).where(~exists(select(1).where(group.message_id == message.c.id))))
+        return back
+
+    def _renew(self, connection: Connection, now_us: int) -> int:
+        self._extend(connection, now_us)
+        return self._take_back(connection, now_us, spare=self.node_id)
+
+    def _extend(self, connection: Connection, now_us: int) -> None:
+        until = now_us + self.lease // timedelta(microseconds=1)
+        connection.execute(self._database.upsert(node, "id"), {"id": self.node_id, "lease_until_us": until})
+
+    def _take_back(self, connection: Connection, now_us: int, spare: str) -> int:
+        """Groups whose owner has no running lease become due at once; rows of dead nodes go."""
+        group = recipient_group.c
+        dead = and_(node.c.lease_until_us < now_us, node.c.id != spare)
+        connection.execute(delete(node).where(dead))
+        leased = exists(select(1).where(node.c.id == group.owner))
+        back = connection.execute(
+            update(recipient_group)
+            .where(group.state == ACTIVE, group.owner != spare, ~leased)
+            .values(state=QUEUED, owner=None, next_attempt_us=now_us)
+        )
+        return back.rowcount
+
+
+def _arrival(arrived: Message, groups: Sequence[Group], owner: str | None) -> list[tuple[Statement, list[Row]]]:
+    """The rows of a message that enters the queue."""
+    if not groups:
+        raise ValueError(f"message {arrived.id} has no recipient group")
+    sender = arrived.envelope.sender
+    sender_key, received_us, size_bytes = sender.casefold(), to_us(arrived.received_at), len(arrived.content)
+    addresses = dict.fromkeys(recipient.address for group in groups for recipient in group.recipients)
+    trace = [
+        (
+            arrived.id, address, address.casefold(), sender, sender_key, arrived.subject, "Pending", received_us,
+            arrived.client_ip, "", arrived.header_message_id, size_bytes, "",
+        )
+        for address in addresses
+    ]  # fmt: skip
+    state = QUEUED if owner is None else ACTIVE
+    return [
+        (sql.INSERT_MESSAGE, [message_row(arrived)]),
+        (sql.INSERT_GROUP, [group_row(group, state, owner) for group in groups]),
+        (sql.INSERT_TRACE, trace),
+    ]

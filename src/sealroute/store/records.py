@@ -1,0 +1,231 @@
+"""Between values and rows: how messages, groups, findings, events and attempts are written, and read again.
+
+Reading gives back what was written.  JSON is always ASCII, so no address, reply or header can be refused for its characters.
+Parts that many attempts share (the plan's evidence and requirements, a connection's handshake) are turned into text once
+and remembered by identity.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import Row as SqlRow
+
+from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
+from sealroute.base.status import Enhanced
+from sealroute.base.times import from_us, to_us
+from sealroute.policy.attempt import Attempt
+from sealroute.policy.reasons import Finding, Reason
+from sealroute.policy.record import plain
+from sealroute.ports import Group, TraceEvent
+from sealroute.store.writer import Row
+
+T = TypeVar("T")
+
+encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+# -------------------------------------------------------------------------------------------------------- recipients
+
+
+def recipients_text(recipients: tuple[Recipient, ...]) -> str:
+    """`[{"a": address, "n": notify, "o": orcpt}, ...]`; n and o only when the sender said."""
+    items: list[dict[str, Any]] = []
+    for recipient in recipients:
+        item: dict[str, Any] = {"a": recipient.address}
+        if recipient.notify is not None:
+            item["n"] = recipient.notify.value
+        if recipient.orcpt is not None:
+            item["o"] = recipient.orcpt
+        items.append(item)
+    return encode(items)
+
+
+def recipients_of(text: str) -> tuple[Recipient, ...]:
+    """What recipients_text wrote."""
+    return tuple(Recipient(item["a"], Notify(item["n"]) if "n" in item else None, item.get("o")) for item in json.loads(text))
+
+
+# ---------------------------------------------------------------------------------------------------------- messages
+
+MESSAGE = (
+    "id", "organization", "sender", "parameters", "require_tls", "tls_required_no", "received_us", "origin", "client_ip",
+    "client_name", "user", "header_message_id", "subject", "size_bytes", "content",
+)  # fmt: skip
+
+
+def message_row(message: Message) -> Row:
+    """The values of MESSAGE."""
+    envelope = message.envelope
+    parameters: dict[str, Any] = {}
+    if envelope.body is not BodyType.SEVEN_BIT:
+        parameters["body"] = envelope.body.value
+    if envelope.smtputf8:
+        parameters["smtputf8"] = True
+    if envelope.ret is not None:
+        parameters["ret"] = envelope.ret.value
+    if envelope.envid is not None:
+        parameters["envid"] = envelope.envid
+    text = f'{{"recipients":{recipients_text(envelope.recipients)},"mail":{encode(parameters) if parameters else "{}"}}}'
+    return (
+        message.id, message.organization, envelope.sender, text, envelope.require_tls, message.tls_required_no,
+        to_us(message.received_at), message.origin.value, message.client_ip, message.client_name, message.user,
+        message.header_message_id, message.subject, len(message.content), message.content,
+    )  # fmt: skip
+
+
+def message_of(row: SqlRow[Any]) -> Message:
+    """The message of a row of the message table."""
+    parameters = json.loads(row.parameters)
+    mail = parameters["mail"]
+    envelope = Envelope(
+        sender=row.sender,
+        recipients=recipients_of(parameters["recipients"]),
+        body=BodyType(mail.get("body", BodyType.SEVEN_BIT.value)),
+        smtputf8=mail.get("smtputf8", False),
+        ret=Ret(mail["ret"]) if "ret" in mail else None,
+        envid=mail.get("envid"),
+        require_tls=row.require_tls,
+    )
+    return Message(
+        id=row.id,
+        organization=row.organization,
+        envelope=envelope,
+        content=bytes(row.content),
+        received_at=from_us(row.received_us),
+        origin=Origin(row.origin),
+        client_ip=row.client_ip,
+        client_name=row.client_name,
+        user=row.user,
+        header_message_id=row.header_message_id,
+        subject=row.subject,
+        tls_required_no=row.tls_required_no,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ groups and findings
+
+GROUP = (
+    "id", "message_id", "domain", "recipients", "state", "owner", "queued_us", "next_attempt_us", "attempts",
+    "delay_notified", "last_finding", "last_host", "last_ip",
+)  # fmt: skip
+
+
+def group_row(group: Group, state: str, owner: str | None) -> Row:
+    """The values of GROUP."""
+    return (
+        group.id, group.message_id, group.domain, recipients_text(group.recipients), state, owner, to_us(group.queued_at),
+        to_us(group.next_attempt_at), group.attempts, group.delay_notified, finding_text(group.last_finding),
+        *group.last_route,
+    )  # fmt: skip
+
+
+def group_of(row: SqlRow[Any]) -> Group:
+    """The group of a row that has the columns of GROUP."""
+    return Group(
+        id=row.id,
+        message_id=row.message_id,
+        domain=row.domain,
+        recipients=recipients_of(row.recipients),
+        queued_at=from_us(row.queued_us),
+        next_attempt_at=from_us(row.next_attempt_us),
+        attempts=row.attempts,
+        delay_notified=row.delay_notified,
+        last_finding=finding_of(row.last_finding),
+        last_route=(row.last_host, row.last_ip),
+    )
+
+
+def finding_text(finding: Finding | None) -> str | None:
+    """The finding as JSON, empty parts left out; None for none."""
+    if finding is None:
+        return None
+    parts: dict[str, Any] = {
+        "reason": finding.reason.value,
+        "detail": finding.detail,
+        "host": finding.host,
+        "domain": finding.domain,
+        "ip": finding.ip,
+        "code": str(finding.code) if finding.code else "",
+        "basic": finding.basic,
+    }
+    return encode({name: value for name, value in parts.items() if value not in ("", None)})
+
+
+def finding_of(text: str | None) -> Finding | None:
+    """What finding_text wrote.  A reason that this version does not know is None: the group must go on all the same."""
+    if text is None:
+        return None
+    parts = json.loads(text)
+    try:
+        parts["reason"] = Reason(parts["reason"])
+    except ValueError:
+        return None
+    parts["code"] = Enhanced.parse(parts.get("code", ""))
+    return Finding(**parts)
+
+
+# ---------------------------------------------------------------------------------------------------- trace and attempts
+
+EVENT = ("message_id", "at_us", "event", "recipient", "description", "data")
+
+
+def event_row(event: TraceEvent) -> Row:
+    """The values of EVENT."""
+    data = encode({key: plain(value) for key, value in event.data.items()}) if event.data else "{}"
+    return (event.message_id, to_us(event.at), event.event, event.recipient, event.description, data)
+
+
+def event_of(row: SqlRow[Any]) -> TraceEvent:
+    """The event of a row of the trace_event table."""
+    return TraceEvent(row.message_id, from_us(row.at_us), row.event, row.recipient, row.description, json.loads(row.data))
+
+
+class Remembered(Generic[T]):
+    """Results by the identity of the value they were made of; the value is kept alive so that its identity stays its own."""
+
+    __slots__ = ("_limit", "_seen")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._seen: dict[int, tuple[Any, T]] = {}
+
+    def get(self, value: Any) -> T | None:
+        entry = self._seen.get(id(value))
+        return None if entry is None else entry[1]
+
+    def put(self, value: Any, result: T) -> T:
+        if len(self._seen) >= self._limit:
+            del self._seen[next(iter(self._seen))]
+        self._seen[id(value)] = (value, result)
+        return result
+
+
+_SHARED = ("requirement", "facts", "verdict")
+"""Parts of an attempt that attempts of one plan, or over one connection, have in common."""
+_OWN = tuple(item.name for item in fields(Attempt) if item.name not in (*_SHARED, "evidence"))
+
+
+class AttemptTexts:
+    """Attempts as JSON text, equal to policy/record's attempt_record, at a third of its cost."""
+
+    def __init__(self) -> None:
+        self._parts: Remembered[str] = Remembered(1024)
+
+    def text(self, attempt: Attempt) -> str:
+        own: dict[str, Any] = {}
+        for name in _OWN:
+            value = getattr(attempt, name)
+            if value is not None and value != "" and value != ():
+                own[name] = value if type(value) in _PLAIN else plain(value)
+        text = encode(own)
+        for name in _SHARED:
+            value = getattr(attempt, name)
+            if value is not None:
+                part = self._parts.get(value) or self._parts.put(value, encode(plain(value)))
+                text = f'{text[:-1]},"{name}":{part}}}'
+        return text
+
+
+_PLAIN = (str, int, float, bool)

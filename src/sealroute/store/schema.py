@@ -1,0 +1,255 @@
+"""The tables, with every state and every transition: what the store promises, in one place.
+
+One schema for SQLite and PostgreSQL, SQLAlchemy Core.  Rules of this file:
+
+* Ids are text; message ids are UUIDs ordered by time, so that their indexes grow at the end.
+* Moments are whole microseconds since 1970 UTC in columns named `_us`.
+* Structures are JSON in text columns, always ASCII (so no text can be refused by a database for its characters).
+* `REVISION` names the migration that leads here; a test holds that the migrations end exactly in these tables.
+
+**The life of a recipient group** (`recipient_group.state`; the group is deleted when nobody is left to deliver to):
+
+    transition             made by                  when
+    -> active              Queue.add(active=True)   accepted, and this node delivers it at once
+    -> queued              Queue.add(active=False)  accepted without room to deliver now; notices (NDRs) likewise
+    queued -> active       Queue.take_due           its time has come; `owner` is this node, for as long as its lease runs
+    active -> queued       Queue.settle             some recipients were deferred: due again at the retry schedule's time
+    active -> (deleted)    Queue.settle             every recipient was delivered, or failed and was returned
+    active -> queued       Queue.release            given back unworked (shutdown, no room), due at its old time
+    active -> queued       Queue.start_node,        its owner's lease has run out, or its owner is known to be dead:
+                           Queue.renew_node         due at once
+    queued -> queued       QueueAdmin.retry         an administrator makes it due now
+    queued -> suspended    QueueAdmin.hold          an administrator holds it; it is never due
+    suspended -> queued    QueueAdmin.release       an administrator lets it go on, due now
+    queued -> (deleted)    QueueAdmin.remove        an administrator drops it without an NDR
+    suspended -> (deleted) QueueAdmin.remove        the same
+
+There is no other transition.  An administrator never touches an active group, and a node touches an active group only
+while it is the owner: every statement that ends an active state says `owner = this node`.  So a node that was believed dead
+and comes back can record what it did, but cannot undo what the new owner does.  `owner` is set exactly while active.
+
+A message is deleted in the same transaction as its last group, and inserted in the same transaction as its first: no
+message without a group, no group without its message (a foreign key holds that).
+
+**The life of a trace row** (`trace_message.status`): Pending when accepted or deferred; Delivered when the peer took it;
+Failed when it was returned or removed.  Trace rows outlive the message; `Traces.purge` deletes them by age.
+
+**The life of a node**: its row says until when its lease runs.  Only the node itself extends it.  Whoever takes back a
+dead node's groups also deletes its row.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+REVISION = "0001"
+"""The migration that these tables correspond to."""
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+"""A number the database gives out; on SQLite it must be INTEGER to be the row's own key."""
+
+# ------------------------------------------------------------------------------------------- who and how: configuration
+
+organization = Table(
+    "organization",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(256), nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+)
+
+connector = Table(
+    "connector",
+    metadata,
+    Column("guid", String(36), primary_key=True),
+    Column("organization", String(64), ForeignKey("organization.id"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("name_key", String(256), nullable=False),  # casefolded: names are one name in any case
+    Column("parameters", Text, nullable=False),  # policy/connector_json
+    Column("created_us", BigInteger, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    UniqueConstraint("organization", "name_key"),
+)
+
+# Every change to a connector, for good; also of connectors that are gone.
+connector_change = Table(
+    "connector_change",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("connector_guid", String(36), nullable=False),
+    Column("connector_name", String(64), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("action", String(16), nullable=False),  # New, Set, Remove
+    Column("before", Text),  # the parameters; null for New
+    Column("after", Text),  # the parameters; null for Remove
+    Index("ix_connector_change_organization", "organization", "id"),
+)
+
+# Numbers that only grow.  `connector_version` grows with every change to a connector.
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# Who may submit mail.  Not called `user`, which PostgreSQL reserves.
+submitter = Table(
+    "submitter",
+    metadata,
+    Column("name_key", String(256), primary_key=True),  # casefolded
+    Column("name", String(256), nullable=False),
+    Column("password_hash", String(512), nullable=False),  # argon2
+    Column("organization", String(64), ForeignKey("organization.id"), nullable=False),
+)
+
+# --------------------------------------------------------------------------------------------------------- the queue
+
+message = Table(
+    "message",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("sender", Text, nullable=False),  # the reverse-path; empty for notifications
+    Column("parameters", Text, nullable=False),  # JSON: what MAIL said besides (BODY, SMTPUTF8, RET, ENVID), and all RCPTs
+    Column("require_tls", Boolean, nullable=False),
+    Column("tls_required_no", Boolean, nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("origin", String(16), nullable=False),
+    Column("client_ip", String(45), nullable=False),
+    Column("client_name", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("header_message_id", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # last, so that the rest is read without it
+)
+
+recipient_group = Table(
+    "recipient_group",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("message_id", String(36), ForeignKey("message.id"), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("recipients", Text, nullable=False),  # JSON: [{"a": address, "n": notify, "o": orcpt}], only those still undelivered
+    Column("state", String(16), nullable=False),
+    Column("owner", String(128)),  # the node that works on it
+    Column("queued_us", BigInteger, nullable=False),
+    Column("next_attempt_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("delay_notified", Boolean, nullable=False),
+    Column("last_finding", Text),  # JSON: why it waits
+    Column("last_host", Text, nullable=False),
+    Column("last_ip", String(45), nullable=False),
+    CheckConstraint("state IN ('queued', 'active', 'suspended')", name="state"),
+    CheckConstraint("(state = 'active') = (owner IS NOT NULL)", name="owner"),
+    Index("ix_recipient_group_due", "state", "next_attempt_us"),
+    Index("ix_recipient_group_message", "message_id"),
+)
+
+node = Table(
+    "node",
+    metadata,
+    Column("id", String(128), primary_key=True),
+    Column("lease_until_us", BigInteger, nullable=False),
+)
+
+# --------------------------------------------------------------------------------------------------------- the trace
+
+# One row per message and recipient.  The _key columns are the addresses casefolded, to be found in any case.
+trace_message = Table(
+    "trace_message",
+    metadata,
+    Column("message_id", String(36), primary_key=True),
+    Column("recipient", String(512), primary_key=True),
+    Column("recipient_key", String(512), nullable=False),
+    Column("sender", Text, nullable=False),
+    Column("sender_key", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("received_us", BigInteger, nullable=False),
+    Column("from_ip", String(45), nullable=False),
+    Column("to_ip", String(45), nullable=False),
+    Column("header_message_id", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("connector", String(64), nullable=False),
+    Index("ix_trace_message_received", "received_us"),
+    Index("ix_trace_message_recipient", "recipient_key", "received_us"),
+    Index("ix_trace_message_sender", "sender_key", "received_us"),
+    Index("ix_trace_message_header", "header_message_id"),
+)
+
+trace_event = Table(
+    "trace_event",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("message_id", String(36), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("recipient", Text, nullable=False),  # empty: all recipients
+    Column("description", Text, nullable=False),
+    Column("data", Text, nullable=False),  # JSON
+    Index("ix_trace_event_message", "message_id"),
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("message_id", String(36), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),  # JSON of policy/record, without the evidence
+    Column("evidence_digest", String(64)),
+    Index("ix_attempt_message", "message_id"),
+)
+
+# What DNS and HTTPS said, once for all attempts that were made on the strength of it.  `last_used_us` lags at most an
+# hour behind the last attempt that names it, and `Traces.purge` keeps evidence a day longer than attempts.
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+    Column("last_used_us", BigInteger, nullable=False),
+    Index("ix_evidence_last_used", "last_used_us"),
+)
+
+# --------------------------------------------------------------------------------------------- the MTA-STS policy cache
+
+sts_policy = Table(
+    "sts_policy",
+    metadata,
+    Column("domain", String(255), primary_key=True),
+    Column("policy_id", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("fetched_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("checked_us", BigInteger, nullable=False),
+    Index("ix_sts_policy_expires", "expires_us"),
+)

@@ -1,0 +1,174 @@
+"""Message trace, read side: ports.Traces, and its retention.
+
+A filter without a wildcard is answered by an index; the others look at the rows of the asked period only.  Every order of rows
+is total, so that paging neither repeats nor loses one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, and_, delete, or_, select
+
+from sealroute.base.errors import InputError, OperatorError
+from sealroute.base.names import address_domain
+from sealroute.base.times import from_us, to_us
+from sealroute.policy.attempt import Fate
+from sealroute.ports import TraceEvent, TraceQuery, TraceRow
+from sealroute.store.engine import Database
+from sealroute.store.patterns import matches
+from sealroute.store.records import event_of
+from sealroute.store.schema import attempt, evidence, trace_event, trace_message
+
+MAX_ROWS = 5000
+MAX_VALUES = 1000
+"""How many values one filter may list."""
+EVIDENCE_KEPT_LONGER_US = 86_400_000_000
+_FINAL = (Fate.DELIVERED.value, Fate.FAILED.value)
+row = trace_message.c
+
+
+class SqlTraces:
+    """What happened to messages, for as long as it is kept."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def search(self, query: TraceQuery) -> list[TraceRow]:
+        """Received descending, then recipient ascending; raises OperatorError for a limit or filter out of bounds."""
+        found = (
+            select(trace_message)
+            .where(*_conditions(query))
+            .order_by(row.received_us.desc(), row.recipient, row.message_id)
+            .limit(query.limit)
+        )
+        with self._database.read() as connection:
+            return [_row_of(item) for item in connection.execute(found)]
+
+    def events(self, message_trace_id: str, recipient: str | None = None) -> list[TraceEvent]:
+        """Oldest first; with a recipient, its own and those that concern all."""
+        event = trace_event.c
+        query = select(trace_event).where(event.message_id == message_trace_id).order_by(event.at_us, event.id)
+        with self._database.read() as connection:
+            found = [event_of(item) for item in connection.execute(query)]
+        wanted = recipient and recipient.casefold()
+        return [item for item in found if not wanted or not item.recipient or item.recipient.casefold() == wanted]
+
+    def attempts(self, message_trace_id: str, recipient: str | None = None) -> list[dict[str, Any]]:
+        """The attempt records, oldest first, evidence filled in; with a recipient, those that were made for it."""
+        query = (
+            select(attempt.c.domain, attempt.c.record, evidence.c.text)
+            .outerjoin(evidence, evidence.c.digest == attempt.c.evidence_digest)
+            .where(attempt.c.message_id == message_trace_id)
+            .order_by(attempt.c.at_us, attempt.c.id)
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        records: list[dict[str, Any]] = []
+        for domain, record, text in rows:
+            known = json.loads(record)
+            if text is not None:
+                known["evidence"] = json.loads(text)
+            records.append(known | {"domain": domain})
+        return records if recipient is None else _made_for(recipient, records)
+
+    def purge(self, before: datetime, slice_rows: int = 500) -> int:
+        """Forget messages received before the moment, with their events and attempts; returns how many rows of the trace went.
+
+        Each slice is its own short transaction, so that the gateway goes on writing in between.
+        """
+        before_us = to_us(before)
+        oldest = select(row.message_id).where(row.received_us < before_us).order_by(row.received_us).limit(slice_rows)
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                ids = list(dict.fromkeys(connection.scalars(oldest)))
+                for table in (trace_event, attempt):
+                    connection.execute(delete(table).where(table.c.message_id.in_(ids)))
+                total += connection.execute(delete(trace_message).where(row.message_id.in_(ids))).rowcount
+                if not ids:
+                    unused = evidence.c.last_used_us < before_us - EVIDENCE_KEPT_LONGER_US
+                    some = select(evidence.c.digest).where(unused).limit(slice_rows)
+                    if connection.execute(delete(evidence).where(evidence.c.digest.in_(some))).rowcount < slice_rows:
+                        return total
+
+
+def _conditions(query: TraceQuery) -> list[ColumnElement[bool]]:
+    if not 1 <= query.limit <= MAX_ROWS:
+        raise OperatorError.one("ResultSize", f"{query.limit} is not between 1 and {MAX_ROWS}.")
+    end_us = to_us(query.end)
+    conditions = [row.received_us >= to_us(query.start), row.received_us <= end_us]
+    if query.starting_recipient:
+        conditions.append(
+            or_(row.received_us < end_us, and_(row.received_us == end_us, row.recipient > query.starting_recipient))
+        )
+    conditions += _any_of("SenderAddress", row.sender_key, [sender.casefold() for sender in query.senders])
+    conditions += _any_of("RecipientAddress", row.recipient_key, [address.casefold() for address in query.recipients])
+    conditions += _any_of("MessageId", row.header_message_id, query.header_message_ids)
+    conditions += _any_of("Status", row.status, query.statuses)
+    for column, value in ((row.message_id, query.message_trace_id), (row.from_ip, query.from_ip), (row.to_ip, query.to_ip)):
+        if value:
+            conditions.append(column == value)
+    if query.subject:
+        conditions.append(_subject(query.subject, query.subject_filter))
+    return conditions
+
+
+def _any_of(name: str, column: Column[str], values: Sequence[str]) -> list[ColumnElement[bool]]:
+    if len(values) > MAX_VALUES:
+        raise OperatorError.one(name, f"{len(values)} values are more than {MAX_VALUES}.")
+    exact = [value for value in values if "*" not in value]
+    choices = [matches(column, value) for value in values if "*" in value]
+    if exact:
+        choices.append(column.in_(exact))
+    return [or_(*choices)] if choices else []
+
+
+def _subject(text: str, kind: str) -> ColumnElement[bool]:
+    match kind:
+        case "Contains":
+            return row.subject.icontains(text, autoescape=True)
+        case "StartsWith":
+            return row.subject.istartswith(text, autoescape=True)
+        case "EndsWith":
+            return row.subject.iendswith(text, autoescape=True)
+    raise OperatorError.one("SubjectFilterType", f"{kind!r} is not Contains, StartsWith or EndsWith.")
+
+
+def _row_of(item: Any) -> TraceRow:
+    return TraceRow(
+        message_trace_id=item.message_id,
+        message_id=item.header_message_id,
+        received=from_us(item.received_us),
+        sender=item.sender,
+        recipient=item.recipient,
+        subject=item.subject,
+        status=item.status,
+        size_bytes=item.size_bytes,
+        from_ip=item.from_ip,
+        to_ip=item.to_ip,
+        connector=item.connector,
+    )
+
+
+def _made_for(recipient: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Attempts of the recipient's domain that decided about it or about nobody, up to the one that settled its fate."""
+    domain = ""
+    with suppress(InputError):
+        domain = address_domain(recipient)
+    chosen: list[dict[str, Any]] = []
+    wanted = recipient.casefold()
+    for record in records:
+        if domain and record["domain"] != domain:
+            continue
+        fates = record.get("recipients", [])
+        own = [fate["fate"] for fate in fates if fate["address"].casefold() == wanted]
+        if own or not fates:
+            chosen.append(record)
+        if any(fate in _FINAL for fate in own):
+            break
+    return chosen

@@ -1,0 +1,289 @@
+"""The one writer of a gateway process: a thread that commits together whatever has queued up since its last commit.
+
+A commit costs a disk flush whether it holds one message or a hundred, so callers never commit for themselves: they hand in a
+Job and wait.  Rules:
+
+* A job is applied as a whole or not at all, and its caller hears of it only after the commit.
+* Rows of many jobs go into few statements, in the order of the statements' ranks; then the jobs that are calls.
+  A job may therefore not rely on another job that was handed in while it waited, except that rows precede calls.
+* A statement that is `exact` must change one row for each of its parameter rows.  When it does not (the lease was lost), the
+  job's `otherwise` rows are applied instead of its rows.
+* When a batch fails because of one job, each job is run by itself, and only the guilty one fails.  When the database itself
+  fails (disk full, locked, gone), all fail at once with StoreUnavailable; the next batch begins afresh.
+* The backlog is bounded in jobs and bytes; who comes later waits for room.
+
+Elsewhere: the statements are in store/statements.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+
+from sealroute.base.errors import StoreUnavailable
+from sealroute.store.engine import Database, unavailable
+
+Row = tuple[Any, ...]
+
+MAX_BACKLOG_JOBS = 4096
+MAX_BACKLOG_BYTES = 64 << 20
+MAX_BATCH_JOBS = 512
+MAX_BATCH_BYTES = 16 << 20
+
+
+class Statement:
+    """One SQL statement, compiled once per dialect, run for many rows at once."""
+
+    __slots__ = ("_build", "_compiled", "exact", "parameters", "rank")
+
+    def __init__(self, rank: int, parameters: Sequence[str], build: Callable[[Database], Any], *, exact: bool = False) -> None:
+        """`parameters` names a row's values in order; `build` makes the Core statement, its bind parameters so named."""
+        self.rank = rank
+        self.parameters = tuple(parameters)
+        self.exact = exact
+        self._build = build
+        self._compiled: dict[str, tuple[str, tuple[int, ...] | None, bool]] = {}
+
+    def run(self, database: Database, connection: Connection, rows: Sequence[Row]) -> int:
+        """Run it for every row; returns how many rows changed."""
+        sql, order, named = self._compiled.get(database.dialect) or self._compile(database)
+        given: Any = rows
+        if named:
+            given = [dict(zip(self.parameters, row, strict=True)) for row in rows]
+        elif order is not None:
+            given = [tuple(row[index] for index in order) for row in rows]
+        return connection.exec_driver_sql(sql, given).rowcount
+
+    def _compile(self, database: Database) -> tuple[str, tuple[int, ...] | None, bool]:
+        compiled = self._build(database).compile(dialect=database.engine.dialect, column_keys=list(self.parameters))
+        names = compiled.positiontup
+        order = None if names is None else tuple(self.parameters.index(name) for name in names)
+        entry = (str(compiled), None if order == tuple(range(len(self.parameters))) else order, names is None)
+        self._compiled[database.dialect] = entry
+        return entry
+
+
+Rows = Sequence[tuple[Statement, Sequence[Row]]]
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One unit of work."""
+
+    rows: Rows = ()
+    otherwise: Rows | None = None
+    """What is applied when an exact statement missed; None: nothing, the job fails."""
+    call: Callable[[Connection], Any] | None = None
+    size_bytes: int = 0
+    mend: bool = False
+    """Characters that the database refuses in a text (lone surrogates, NUL) may be replaced: better than never recorded."""
+    abandoned: Callable[[Any], None] | None = None
+    """Called in the event loop with the outcome when it is committed and its caller was cancelled meanwhile."""
+    future: asyncio.Future[Any] | None = field(default=None, repr=False)
+    outcome: Any = None
+    error: Exception | None = None
+
+
+class _Missed(Exception):
+    """An exact statement did not find its row."""
+
+
+class Writer:
+    """The writing thread and its queue; one event loop uses it.  The thread starts with the first job."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connection: Connection | None = None
+        self._closed = False
+        self._backlog_jobs = 0
+        self._backlog_bytes = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.commits = 0
+        """How many transactions were committed so far."""
+
+    def __repr__(self) -> str:
+        return f"<Writer {'closed' if self._closed else 'open'}, {self._backlog_jobs} jobs waiting, {self.commits} commits>"
+
+    async def submit(self, job: Job) -> asyncio.Future[Any]:
+        """Hand a job in, waiting for room; the future ends after its commit, or with StoreUnavailable."""
+        while self._backlog_jobs and (
+            self._backlog_jobs >= MAX_BACKLOG_JOBS or self._backlog_bytes + job.size_bytes > MAX_BACKLOG_BYTES
+        ):
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        return self.submit_now(job)
+
+    def submit_now(self, job: Job) -> asyncio.Future[Any]:
+        """Hand a job in without waiting for room: for small jobs that make room."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if self._thread is None:
+            self._loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+            self._thread.start()
+        assert self._loop is not None
+        job.future = self._loop.create_future()
+        self._backlog_jobs += 1
+        self._backlog_bytes += job.size_bytes
+        self._jobs.put(job)
+        return job.future
+
+    async def run(self, job: Job) -> Any:
+        """Hand a job in and wait for its commit.  Cancelling the caller does not take the job back: see `abandoned`."""
+        return await (await self.submit(job))
+
+    async def close(self) -> None:
+        """Commit what was handed in, then stop."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._thread is not None:
+            self._jobs.put(None)
+            await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+            await asyncio.sleep(0)  # lets the last results, already handed to the loop, arrive
+
+    # ------------------------------------------------------------------------------------------- in the event loop
+
+    def _deliver(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            self._backlog_jobs -= 1
+            self._backlog_bytes -= job.size_bytes
+            future = job.future
+            assert future is not None
+            if future.cancelled():
+                if job.error is None and job.abandoned is not None:
+                    job.abandoned(job.outcome)
+            elif job.error is not None:
+                future.set_exception(job.error)
+                future.exception()  # looked at: nobody may be waiting any more
+            else:
+                future.set_result(job.outcome)
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # ----------------------------------------------------------------------------------------------- in the thread
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            jobs, running = self._collect()
+            if jobs:
+                self._apply(jobs)
+                with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+                    assert self._loop is not None
+                    self._loop.call_soon_threadsafe(self._deliver, jobs)
+        self._disconnect()
+
+    def _collect(self) -> tuple[list[Job], bool]:
+        """The next batch, waiting for its first job, and whether to go on after it."""
+        jobs: list[Job] = []
+        size = 0
+        job = self._jobs.get()
+        while job is not None:
+            jobs.append(job)
+            size += job.size_bytes
+            if len(jobs) >= MAX_BATCH_JOBS or size >= MAX_BATCH_BYTES:
+                return jobs, True
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return jobs, True
+        return jobs, False
+
+    def _apply(self, jobs: list[Job]) -> None:
+        """Run the jobs in one transaction, or one by one when that fails; never raises."""
+        try:
+            self._transact(jobs)
+        except Exception as error:
+            if _whole_database(error):
+                for job in jobs:
+                    job.error = unavailable(error)
+            else:
+                self._apply_each(jobs)
+
+    def _apply_each(self, jobs: list[Job]) -> None:
+        for position, job in enumerate(jobs):
+            try:
+                self._apply_one(job)
+            except Exception as error:
+                job.error = unavailable(error)
+                if _whole_database(error):
+                    for later in jobs[position + 1 :]:
+                        later.error = job.error
+                    return
+
+    def _apply_one(self, job: Job) -> None:
+        try:
+            self._transact([job])
+        except _Missed:
+            if job.otherwise is None:
+                raise
+            self._apply_one(Job(job.otherwise, mend=job.mend))
+        except (UnicodeEncodeError, DataError):
+            if not job.mend:
+                raise
+            otherwise = None if job.otherwise is None else _mended(job.otherwise)
+            self._apply_one(Job(_mended(job.rows), otherwise))
+
+    def _transact(self, jobs: list[Job]) -> None:
+        merged: dict[Statement, list[Row]] = {}
+        for job in jobs:
+            for statement, rows in job.rows:
+                if statement in merged:
+                    merged[statement].extend(rows)
+                else:
+                    merged[statement] = list(rows)
+        try:
+            if self._connection is None:
+                self._connection = self._database.writer_connection()
+            connection = self._connection
+            with connection.begin():
+                for statement in sorted(merged, key=_rank):
+                    rows = merged[statement]
+                    if rows and statement.run(self._database, connection, rows) != len(rows) and statement.exact:
+                        raise _Missed
+                for job in jobs:
+                    if job.call is not None:
+                        job.outcome = job.call(connection)
+            self.commits += 1
+        except DBAPIError:
+            self._disconnect()
+            raise
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(Exception):
+                connection.close()
+
+
+def _mended(rows: Rows) -> Rows:
+    return [(statement, [tuple(map(_mended_value, row)) for row in given]) for statement, given in rows]
+
+
+def _mended_value(value: Any) -> Any:
+    return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+def _rank(statement: Statement) -> int:
+    return statement.rank
+
+
+def _whole_database(error: Exception) -> bool:
+    """True when no job of the batch can be to blame."""
+    return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
