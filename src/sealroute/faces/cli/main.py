@@ -41,14 +41,16 @@ class Command:
     module: str
     help: str
     configured: bool = True
+    single: bool = False
+    """Its app is one command, not a group of them."""
 
 
 COMMANDS = {
-    "serve": Command("serve", "Run the gateway."),
+    "serve": Command("serve", "Run the gateway.", single=True),
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
     "connector": Command("connector", "Outbound connectors: list, show, set, remove, match."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
-    "trace": Command("trace", "What became of a message, and why."),
+    "trace": Command("trace", "What became of a message, and why.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
     "dane": Command("dane", "Check a certificate chain against TLSA records.", configured=False),
     "mta-sts": Command("mta_sts", "Read, match and fetch MTA-STS policies."),
@@ -115,12 +117,13 @@ def _run_command(name: str, argv: list[str], asked: str | None) -> int:
         later, argv = take_config(argv, short=True)
         asked = later or asked
     context = Context(asked)
-    from typer.main import get_group
+    from typer.main import get_command, get_group
 
     app: Typer = import_module(f"sealroute.faces.cli.{command.module}").app
     try:
-        # get_group, not get_command: an app with one command keeps that command's name.
-        code: Any = get_group(app).main(args=argv, prog_name=f"sealroute {name}", obj=context)
+        # get_command would drop the name of an app's only command, so that `dane verify` became `dane`.
+        make = get_command if command.single else get_group
+        code: Any = make(app).main(args=argv, prog_name=f"sealroute {name}", obj=context)
     except SystemExit as error:
         code = error.code
     finally:

@@ -14,10 +14,10 @@ from sealroute.faces.cli.context import Context
 if TYPE_CHECKING:
     from sealroute.settings import Settings
 
-app = typer.Typer(help="Run the gateway until SIGTERM.", context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
 
 
-@app.callback(invoke_without_command=True, epilog="--config FILE names the configuration file.")
+@app.command(epilog="--config FILE names the configuration file.")
 def serve(ctx: typer.Context) -> None:
     """Run the gateway: accept, prove, deliver or hold.
 

@@ -1,0 +1,91 @@
+"""Words and layout that the commands for people share: spans, sizes, moments, and a console that a pipe can read.
+
+Text that came from outside goes through `printable` first, so that a terminal never sees its control characters.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from sealroute.base.errors import OperatorError
+from sealroute.faces.cli.output import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+
+
+def console() -> Console:
+    """A console on stdout; when that is a pipe, a line is never folded."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 100_000, highlight=False, emoji=False, markup=False, soft_wrap=False)
+
+
+def span(length: timedelta) -> str:
+    """A span in its two largest units: `3d 4h`, `12m 5s`, `0s`."""
+    seconds = max(0, int(length.total_seconds()))
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part) or "0s"
+
+
+def until(moment: datetime, now: datetime) -> str:
+    """When something is due, seen from now."""
+    return "now" if moment <= now else f"in {span(moment - now)}"
+
+
+def size(count: int) -> str:
+    """Bytes for people: `812 B`, `12.3 KiB`, `5.0 MiB`."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
+
+
+def moment(at: datetime) -> str:
+    """A moment in UTC to the second: `2026-11-22 01:39:36Z`."""
+    return at.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def mailbox(address: str) -> str:
+    """An address, the null reverse-path as `<>`."""
+    return printable(address) if address else "<>"
+
+
+def plural(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def text(*parts: str | tuple[str, str]) -> Text:
+    """Pieces, each plain or with a style, as one text; control characters spelled out."""
+    from rich.text import Text
+
+    return Text.assemble(*(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts))
+
+
+def parse_moment(option: str, value: str, now: datetime) -> datetime:
+    """A moment as options take it: RFC 3339, a date, or a span back from now such as `2d`; raises OperatorError."""
+    from sealroute.base.times import parse_rfc3339
+    from sealroute.settings.durations import parse_duration
+
+    try:
+        return now - parse_duration(value)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return parse_rfc3339(f"{value}T00:00:00Z" if len(value) == 10 else value.replace(" ", "T"))
+    except ValueError:
+        fix = "Write 2026-01-31, 2026-01-31T12:00:00Z, or a span back from now such as 2d."
+        raise OperatorError.one(option, f"{value!r} is not a moment.", fix) from None
