@@ -14,7 +14,7 @@ Elsewhere: gathering (services/gather), the handshake's judgement (policy/verdic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from sealroute.base.dnsdata import Answer, Outcome, Security
 from sealroute.policy.connector import Connector
@@ -184,6 +184,8 @@ def sts_row(evidence: StsEvidence | None, host: HostEvidence, mode: MtaStsMode) 
                 return "sts-testing"
             case StsMode.NONE:
                 return "sts-none"
+            case never:
+                assert_never(never)
     return _no_policy_row(evidence)
 
 

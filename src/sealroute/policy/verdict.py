@@ -9,6 +9,8 @@ Elsewhere: matching a chain (proto/dane/verify, base/chain); what must hold (pol
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from sealroute.base.chain import ChainOutcome, ChainResult, TrustRoots, verify_pkix
 from sealroute.policy.reasons import Finding, Reason, TlsRptResult
 from sealroute.policy.requirement import (
@@ -136,6 +138,8 @@ def _dane(check: DaneCheck | None, facts: HandshakeFacts) -> tuple[CheckResult |
         case DaneVerdict.NO_MATCH:
             reason, report = _DANE_REASON.get(result.reason, _DANE_OTHER) if result.reason else _DANE_OTHER
             return CheckResult(False, report, result.detail), reason
+        case never:
+            assert_never(never)
 
 
 def _pkix(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots) -> ChainResult | None:
