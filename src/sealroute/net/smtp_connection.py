@@ -189,8 +189,8 @@ class SmtpConnection(asyncio.Protocol):
         self._pump()
 
     def _closed_detail(self, what: str) -> str:
-        said = self.client.waits_for
-        return f"{what} before its reply to {said}" if said else what
+        expected = self.client.waits_for
+        return f"{what} before its {expected}" if expected else what
 
     def _advance(self) -> None:
         """After the engine has moved: send what it says, keep its clock, wake who waits."""
@@ -293,5 +293,5 @@ class SmtpConnection(asyncio.Protocol):
             return
         if self.tls is not None and not self.tls.done:
             self.handshake_error = f"the TLS handshake was not finished after {self._limit_seconds:g} s"
-        self.client.lost(Ending.TIMED_OUT, f"no reply to {self.client.waits_for} within {self._limit_seconds:g} s")
+        self.client.lost(Ending.TIMED_OUT, f"no {self.client.waits_for} within {self._limit_seconds:g} s")
         self.abort("timed out")

@@ -58,8 +58,10 @@ class Dialogue:
 
     @property
     def waits_for(self) -> str:
-        """What the next reply answers, for messages about silence."""
-        return self._expected[0][2] if self._expected else ""
+        """What is expected next, for messages about silence: `greeting` or `reply to ...`; empty when nothing is."""
+        if not self._expected:
+            return ""
+        return "greeting" if self.state is State.GREETING else f"reply to {self._expected[0][2]}"
 
     def take_output(self) -> bytes:
         """The octets to send now; each is given out once."""
@@ -109,7 +111,10 @@ class Dialogue:
 
     def _spoke_unasked(self) -> None:
         """Octets came that answer nothing: a server that closes an idle connection, or a violation."""
-        reply = self._parser.next_reply()
+        try:
+            reply = self._parser.next_reply()
+        except PeerError:
+            reply = None
         if reply is not None and reply.code == 421 and self.state is State.IDLE:
             self._die(Outcome(Ending.POSTPONED, reply))
             return
