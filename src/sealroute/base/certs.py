@@ -1,25 +1,18 @@
-"""Certificates as facts: what one certificate says, whose names it carries, and how files of them are read.
+"""Certificates as facts: what one certificate says.
 
 Rules that hold here:
 * Nothing a certificate contains makes anything raise.  What cannot be read is None, empty or False, and `problem` says why.
 * DANE compares octets [RFC 6698 §2.1.2]: `der` is what was presented, and `spki` is cut out of it as it stands, never
   encoded anew, so that keys and extensions no library understands can still be matched.
-* Names are compared as DNS-IDs, ASCII without regard to case [RFC 6125 §6.4, RFC 9525 §6.3].  A wildcard is the whole
-  leftmost label, stands for exactly one label, and needs at least two labels after it.  The common name is looked at only
-  where the caller allows it *and* there is no dNSName: DANE-TA does [RFC 7671 §5.2.3 by way of RFC 6125 §6.4.4], MTA-STS
-  does not [RFC 8461 §4.1].
 
-Facts are worked out when first asked for and kept.  Elsewhere: signatures, dates and trust are base/chain's; DER framing is
-base/der's; which names count is the caller's.
+Facts are worked out when first asked for and kept.  Elsewhere: whose name it is, base/certnames; files of them, base/pem;
+signatures, dates and trust, base/chain; DER framing, base/der.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import warnings
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -29,16 +22,11 @@ from cryptography.utils import CryptographyDeprecationWarning
 from OpenSSL import crypto
 
 from sealroute.base import der as asn1
-from sealroute.base.errors import InputError
-
-MAX_BUNDLE_BYTES = 4 * 1024 * 1024
-MAX_BUNDLE_CERTIFICATES = 1000
 
 _OID_SAN = bytes.fromhex("551d11")
 _OID_KEY_USAGE = bytes.fromhex("551d0f")
 _OID_EXTENDED_KEY_USAGE = bytes.fromhex("551d25")
 _OID_BASIC_CONSTRAINTS = bytes.fromhex("551d13")
-_OID_NAME_CONSTRAINTS = bytes.fromhex("551d1e")
 _EKU_FOR_SERVERS = frozenset({bytes.fromhex("2b06010505070301"), bytes.fromhex("551d2500")})
 """serverAuth and anyExtendedKeyUsage [RFC 5280 §4.2.1.12]."""
 _KU_FOR_SERVERS = 0x80 | 0x20 | 0x08
@@ -149,14 +137,14 @@ class Certificate:
         return _text_of_name(self.parsed, "issuer")
 
     @cached_property
-    def subject_hash(self) -> int | None:
-        """OpenSSL's hash of the subject in canonical form: equal for names that RFC 5280 §7.1 calls equal."""
-        return None if self.openssl is None else self.openssl.get_subject().hash()
+    def subject_key(self) -> NameKey | None:
+        """The subject in a form that is equal for names that are equal by RFC 5280 §7.1; None when it cannot be read."""
+        return _name_key(self._tbs[4]) if self._tbs else None
 
     @cached_property
-    def issuer_hash(self) -> int | None:
+    def issuer_key(self) -> NameKey | None:
         """The same of the issuer."""
-        return None if self.openssl is None else self.openssl.get_issuer().hash()
+        return _name_key(self._tbs[2]) if self._tbs else None
 
     @cached_property
     def not_before(self) -> datetime | None:
@@ -237,24 +225,34 @@ class Certificate:
             return False
         return len(bits) >= 2 and bool(bits[1] & _KU_FOR_SERVERS)
 
-    def permits_name(self, name: str) -> bool:
-        """True when this CA's nameConstraints let it speak for a DNS name [RFC 5280 §4.2.1.10].
 
-        OpenSSL applies the constraints to subjectAltName; this is for a common name that is used in its place.
-        """
-        if self.parsed is None or self.extensions is None:
-            return False
-        if _OID_NAME_CONSTRAINTS not in self.extensions:
-            return True
-        try:
-            constraints = self.parsed.extensions.get_extension_for_class(x509.NameConstraints).value
-        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-            return False
-        excluded = _dns_subtrees(constraints.excluded_subtrees)
-        permitted = _dns_subtrees(constraints.permitted_subtrees)
-        if any(_within(name, tree) for tree in excluded):
-            return False
-        return not permitted or any(_within(name, tree) for tree in permitted)
+NameKey = tuple[tuple[bytes, str | bytes], ...]
+_CODECS = {0x0C: "utf-8", 0x13: "ascii", 0x14: "latin-1", 0x16: "ascii", 0x1C: "utf-32-be", 0x1E: "utf-16-be"}
+"""How each string type of a distinguished name is decoded [X.690 §8.23]."""
+
+
+def _name_key(name: asn1.Element) -> NameKey | None:
+    """Name ::= SEQUENCE OF SET OF SEQUENCE { type, value }, flattened; text without case and superfluous white space.
+
+    Only finds candidates for an issuer: OpenSSL compares the names again, and the signature decides.
+    """
+    found: list[tuple[bytes, str | bytes]] = []
+    try:
+        for relative in name.children():
+            for attribute in relative.children():
+                kind, value = attribute.children()
+                found.append((kind.value, _folded(value)))
+    except ValueError:  # DerError, or not two parts
+        return None
+    return tuple(found)
+
+
+def _folded(value: asn1.Element) -> str | bytes:
+    codec = _CODECS.get(value.tag)
+    try:
+        return " ".join(value.value.decode(codec).lower().split()) if codec else value.octets
+    except UnicodeDecodeError:
+        return value.octets
 
 
 def _text_of_name(parsed: x509.Certificate | None, which: str) -> str:
@@ -269,122 +267,3 @@ def _moment(parsed: x509.Certificate | None, which: str) -> datetime | None:
         return getattr(parsed, which) if parsed is not None else None
     except ValueError:
         return None
-
-
-def _dns_subtrees(trees: Iterable[x509.GeneralName] | None) -> list[str]:
-    return [tree.value.lower() for tree in trees or () if isinstance(tree, x509.DNSName)]
-
-
-def _within(name: str, tree: str) -> bool:
-    """True when name is the tree's top or below it; a leading dot in the tree asks for strictly below."""
-    return name.endswith(tree) if tree.startswith(".") else not tree or name == tree or name.endswith("." + tree)
-
-
-# ------------------------------------------------------------------------------------------------------------ names
-
-
-@dataclass(frozen=True, slots=True)
-class NameMatch:
-    """A certificate carries one of the names looked for."""
-
-    name: str
-    """The name looked for."""
-    presented: str
-    """The certificate's name that covers it."""
-    from_common_name: bool = False
-
-
-def match_name(certificate: Certificate, names: Sequence[str], *, common_name: bool = False) -> NameMatch | None:
-    """The first of `names` that the certificate carries, or None.
-
-    `names` are in compared form (base/names); `*.contoso.com` among them, as a connector's TlsDomain may be, is met by any
-    name exactly one label below contoso.com.  `common_name` allows the fall-back to the subject's common name.
-    """
-    for name in names:
-        for presented in certificate.dns_names:
-            if covers(presented, name):
-                return NameMatch(name, presented)
-    if not common_name or certificate.has_san_dns:
-        return None
-    for name in names:
-        for presented in certificate.common_names:
-            if covers(presented, name):
-                return NameMatch(name, presented, True)
-    return None
-
-
-def covers(presented: str, name: str) -> bool:
-    """True when a certificate's name stands for the name looked for [RFC 9525 §6.3].
-
-    presented-id = domain / "*." domain        ; "*" is exactly one label
-    """
-    if not name:
-        return False
-    presented = presented.lower()
-    if presented == name:
-        return True
-    _, dot, parent = name.partition(".")
-    if not dot or "." not in parent:
-        return False
-    if presented.startswith("*."):
-        return presented[2:] == parent
-    return name.startswith("*.") and presented.partition(".")[2] == parent and "*" not in presented
-
-
-# ------------------------------------------------------------------------------------------------------ PEM bundles
-
-_BEGIN = b"-----BEGIN "
-_DASHES = b"-----"
-_LABEL = b"CERTIFICATE"
-
-
-def read_pem(data: bytes, where: str = "the PEM data", *, limit: int = MAX_BUNDLE_CERTIFICATES) -> tuple[bytes, ...]:
-    """The certificates in PEM text, DER each, in order [RFC 7468 §5].
-
-    Blocks of another kind (keys, parameters) and text between blocks are passed over.  Raises InputError when there is no
-    certificate, when one is cut off or not base64 of a DER sequence, or when size or number go beyond what is sensible.
-    """
-    if len(data) > MAX_BUNDLE_BYTES:
-        raise InputError(f"{where} has {len(data)} octets, more than {MAX_BUNDLE_BYTES}")
-    found: list[bytes] = []
-    position = 0
-    while (start := data.find(_BEGIN, position)) >= 0:
-        line = data.count(b"\n", 0, start) + 1
-        label_end = data.find(_DASHES, start + len(_BEGIN))
-        if label_end < 0:
-            raise InputError(f"{where}, line {line}: the BEGIN line is cut off")
-        label = data[start + len(_BEGIN) : label_end]
-        end_line = b"-----END " + label + _DASHES
-        end = data.find(end_line, label_end)
-        if end < 0:
-            raise InputError(f"{where}, line {line}: the block that begins here has no END line")
-        position = end + len(end_line)
-        if label != _LABEL:
-            continue
-        if len(found) == limit:
-            raise InputError(f"{where} holds more than {limit} certificates")
-        found.append(_decode(data[label_end + len(_DASHES) : end], f"{where}, line {line}"))
-    if not found:
-        raise InputError(f"{where} holds no certificate: a line `-----BEGIN CERTIFICATE-----` is expected")
-    return tuple(found)
-
-
-def _decode(body: bytes, where: str) -> bytes:
-    try:
-        octets = base64.b64decode(b"".join(body.split()), validate=True)
-        asn1.whole(octets, asn1.SEQUENCE)
-    except binascii.Error as error:
-        raise InputError(f"{where}: the certificate is not valid base64: {error}") from None
-    except asn1.DerError as error:
-        raise InputError(f"{where}: the certificate is damaged: {error}") from None
-    return octets
-
-
-def write_pem(certificates: Iterable[bytes]) -> bytes:
-    """PEM text of DER certificates, in order."""
-    blocks = []
-    for octets in certificates:
-        text = base64.b64encode(octets)
-        lines = [text[index : index + 64] for index in range(0, len(text), 64)]
-        blocks.append(b"-----BEGIN CERTIFICATE-----\n" + b"\n".join(lines) + b"\n-----END CERTIFICATE-----\n")
-    return b"".join(blocks)

@@ -12,9 +12,9 @@ Rules that hold here:
 * The leaf and every CA must be allowed to serve TLS if they restrict it (extendedKeyUsage), as OpenSSL has it.
 * At least 112 bits: keys of RSA 2048 or EC 224 and up, signatures over SHA-224 and up (not the anchor's own signature).
 * Only the first MAX_PRESENTED certificates are looked at, and at most MAX_PATHS ways are tried.
-* Revocation is not checked: neither DANE [RFC 7671 §5] nor MTA-STS asks for it, and it would need the network.
+* Revocation is not checked: it would need the network, and neither DANE nor MTA-STS depends on it.
 
-Elsewhere: which roots are loaded from where is net's; reading one certificate and matching names is base/certs'.
+Elsewhere: which roots are loaded from where, net; what one certificate says, base/certs; matching names, base/certnames.
 Sources: [RFC 5280 §6], [RFC 8461 §4.2], [RFC 7671 §5.2].
 """
 
@@ -32,8 +32,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from OpenSSL import crypto
 
-from sealroute.base.certs import Certificate, NameMatch, match_name, read_pem
+from sealroute.base.certnames import NameMatch, match_name, permits_name
+from sealroute.base.certs import Certificate, NameKey
 from sealroute.base.errors import InputError
+from sealroute.base.pem import read_pem
 
 MAX_PRESENTED = 20
 MAX_PATH_LENGTH = 10
@@ -102,10 +104,10 @@ class TrustRoots:
 
     def __init__(self, certificates: Sequence[Certificate]) -> None:
         self.certificates = tuple(dict.fromkeys(certificates))
-        by_subject: dict[int, list[Certificate]] = {}
+        by_subject: dict[NameKey, list[Certificate]] = {}
         for certificate in self.certificates:
-            if certificate.subject_hash is not None:
-                by_subject.setdefault(certificate.subject_hash, []).append(certificate)
+            if certificate.openssl is not None and certificate.subject_key is not None:
+                by_subject.setdefault(certificate.subject_key, []).append(certificate)
         self._by_subject = by_subject
 
     @classmethod
@@ -121,8 +123,8 @@ class TrustRoots:
 
     def near(self, certificates: Sequence[Certificate]) -> list[Certificate]:
         """The roots that issued, or are, one of these certificates, going by name."""
-        hashes = dict.fromkeys(hash_ for item in certificates for hash_ in (item.issuer_hash, item.subject_hash))
-        return [root for hash_ in hashes if hash_ is not None for root in self._by_subject.get(hash_, ())]
+        keys = dict.fromkeys(key for item in certificates for key in (item.issuer_key, item.subject_key))
+        return [root for key in keys if key is not None for root in self._by_subject.get(key, ())]
 
     def __len__(self) -> int:
         return len(self.certificates)
@@ -175,7 +177,7 @@ def with_name(result: ChainResult, names: Sequence[str], *, common_name: bool) -
     """A chain that holds, judged further by the name: OK with the match, or NAME_MISMATCH."""
     leaf = result.path[0]
     match = match_name(leaf, names, common_name=common_name)
-    if match and (not match.from_common_name or all(ca.permits_name(match.name) for ca in result.path[1:])):
+    if match and (not match.from_common_name or all(permits_name(ca, match.name) for ca in result.path[1:])):
         return ChainResult(ChainOutcome.OK, result.detail, result.path, match)
     carried = ", ".join(leaf.dns_names or (leaf.common_names if common_name else ())) or "no DNS name"
     return ChainResult(
@@ -209,10 +211,10 @@ def signed_by_key(certificate: Certificate, spki: bytes) -> bool:
 
 def _paths(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Certificate]) -> Iterator[tuple[Certificate, ...]]:
     """Ways from the leaf to an anchor that fit by name, the shortest first; at most MAX_PATHS, searched in bounded steps."""
-    issuers: dict[int | None, list[Certificate]] = {}
+    issuers: dict[NameKey | None, list[Certificate]] = {}
     for certificate in pool:
         if certificate.openssl is not None:
-            issuers.setdefault(certificate.subject_hash, []).append(certificate)
+            issuers.setdefault(certificate.subject_key, []).append(certificate)
     count = 0
     if leaf in anchors:
         count += 1
@@ -222,9 +224,9 @@ def _paths(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Cer
         if not queue:
             return
         path = queue.popleft()
-        wanted = path[-1].issuer_hash
+        wanted = path[-1].issuer_key
         for anchor in anchors:
-            if anchor.subject_hash == wanted and anchor not in path:
+            if anchor.subject_key == wanted and anchor not in path:
                 count += 1
                 yield (*path, anchor)
                 if count >= MAX_PATHS:
@@ -303,6 +305,6 @@ def _at(certificate: Certificate, message: str) -> str:
 
 
 def _no_way(leaf: Certificate) -> str:
-    if leaf.subject_hash == leaf.issuer_hash:
+    if leaf.subject_key == leaf.issuer_key:
         return f"the certificate is self-signed ({leaf.subject})"
     return f"no trusted issuer was found for the certificate ({leaf.subject}), issued by {leaf.issuer or 'nobody named'}"

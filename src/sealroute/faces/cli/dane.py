@@ -19,9 +19,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from sealroute.base.certs import MAX_BUNDLE_BYTES, read_pem
 from sealroute.base.errors import InputError
 from sealroute.base.names import domain
+from sealroute.base.pem import MAX_BUNDLE_BYTES, read_pem
 from sealroute.base.times import parse_rfc3339
 from sealroute.proto.dane.records import parse
 from sealroute.proto.dane.verify import DaneResult, DaneVerdict, verify

@@ -7,7 +7,7 @@ bits, path length, purposes, dates of every certificate including the anchor's),
 names, by common name where it has no dNSName [RFC 7671 §5.2, RFC 7672 §3.1.2, §3.2].  The anchor is
   - a presented certificate other than the leaf that equals the record, root or intermediate, or
   - the record itself when it is a whole certificate (2 0 0), also when the server does not send it, or
-  - the record itself when it is a whole key (2 1 0) that signed a presented certificate on the way [RFC 7671 §5.2.2]; the
+  - the record itself when it is a whole key (2 1 0) that signed a presented certificate on the way [RFC 7671 §5.2.3]; the
     leaf may be that certificate.
   The leaf itself is no anchor: naming it is what usage 3 is for.  OpenSSL reads the RFCs in the same way.
 Any one record is enough, of either usage.  Digest agility [RFC 7671 §9] is between usable records.
