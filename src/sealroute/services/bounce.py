@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sealroute.base.errors import InputError
 from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
@@ -26,7 +26,7 @@ from sealroute.proto.dsn.human import Story, hops, text
 from sealroute.proto.dsn.notice import Action, Notice, RecipientStatus, boundary_for, build
 from sealroute.services.deliver import Run
 
-Ids = Callable[[], str]
+Ids = Callable[[datetime], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Bounce:
     def _notice(
         self, message: Message, run: Run, action: Action, items: list[tuple[Recipient, RecipientFate]], domain: str
     ) -> tuple[Message, tuple[Group, ...]]:
-        notice_id = self._ids()
+        notice_id = self._ids(run.now)
         envelope = message.envelope
         # A delay or success notice returns headers only, whatever RET says [RFC 3461 §4.3].
         full = action is Action.FAILED and envelope.ret is not Ret.HDRS
@@ -117,7 +117,7 @@ class Bounce:
             header_message_id=f"<{notice_id}@{self._config.hostname}>",
             subject=f"{_SUBJECTS[action]}: {message.subject}"[:256],
         )
-        group = Group(self._ids(), notice_id, domain, (recipient,), queued_at=run.now, next_attempt_at=run.now)
+        group = Group(self._ids(run.now), notice_id, domain, (recipient,), queued_at=run.now, next_attempt_at=run.now)
         return notice, (group,)
 
     def _human(self, message: Message, run: Run, action: Action, items: list[tuple[Recipient, RecipientFate]]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -32,6 +33,10 @@ class StsSource(Protocol):
     async def evidence(self, domain: str, *, recheck: bool = False) -> StsEvidence: ...
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Gather:
     """The gatherer: what it asks of, and the port that is dialled (TLSA names carry it)."""
@@ -40,7 +45,8 @@ class Gather:
     policies: StsSource
     clock: Clock
     port: int = 25
-    resolver_trusted: bool = True
+    trusted: Callable[[], bool] = _always
+    """Whether the resolver passed its canaries."""
 
     async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence:
         """Everything known about the way to a domain; `recheck` asks for the MTA-STS id once more [RFC 8461 §5]."""
@@ -53,7 +59,7 @@ class Gather:
             asyncio.gather(*(self.policies.evidence(_bare(name), recheck=recheck) for name in policy_domains if look_sts)),
         )
         evidence = Evidence(
-            domain, tuple(hops), tuple(sts), self.clock.now(), 0, port=self.port, resolver_trusted=self.resolver_trusted
+            domain, tuple(hops), tuple(sts), self.clock.now(), 0, port=self.port, resolver_trusted=self.trusted()
         )
         return replace(evidence, ttl_seconds=_ttl(evidence))
 
