@@ -56,9 +56,8 @@ class FakeStore:
     def _note(self, action: str, before: Connector | None, after: Connector | None, actor: str) -> None:
         name = (after or before or default_connector()).name
         at = NOW + timedelta(minutes=len(self._changes))
-        self._changes.append(
-            Change(at, actor, action, name, before and to_record(before), after and to_record(after)),
-        )
+        was, becomes = (to_record(connector) if connector else None for connector in (before, after))
+        self._changes.append(Change(at, actor, action, name, was, becomes))
 
 
 @dataclass

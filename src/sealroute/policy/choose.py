@@ -40,6 +40,8 @@ class _Entry:
 
     best: Connector
     names: tuple[str, ...]
+    wins: str
+    """How the best one comes before the second."""
 
 
 class ConnectorIndex:
@@ -100,7 +102,7 @@ class ConnectorIndex:
             return Choice(None, f"no connector matches {recipient_domain}; the default applies")
         why, entry = matches[0]
         if len(entry.names) > 1:
-            why += f"; {len(entry.names)} connectors have it, and {entry.best.name} is the oldest"
+            why += f"; {len(entry.names)} connectors have it, and {entry.best.name} {entry.wins}"
         return Choice(entry.best, why, tuple(dict.fromkeys(name for _, found in matches for name in found.names)))
 
     def _is_accepted(self, domain: str) -> bool:
@@ -121,8 +123,10 @@ def _rank(connector: Connector) -> tuple[datetime, str, str]:
     return connector.when_created or _NO_DATE, connector.name.casefold(), connector.guid
 
 
-def _entry(connectors: list[Connector]) -> _Entry:
-    return _Entry(connectors[0], tuple(connector.name for connector in connectors))
+def _entry(ranked: list[Connector]) -> _Entry:
+    tied = len(ranked) > 1 and ranked[0].when_created == ranked[1].when_created
+    wins = "comes first by age and name" if tied else "is the oldest"
+    return _Entry(ranked[0], tuple(connector.name for connector in ranked), wins)
 
 
 def _parents(domain: str) -> Iterable[str]:

@@ -121,7 +121,7 @@ TABLE: tuple[Parameter, ...] = (
         "When the connector was last validated.",
     ),
     Parameter("AdminDisplayName", "admin_display_name", kinds.TEXT, SHOWN, f"From Exchange. {_KEPT}"),
-    Parameter("Name", "name", kinds.NAME, BOTH, "The connector's unique name."),
+    Parameter("Name", "name", kinds.NAME, BOTH, "The connector's unique name; for New the first value on the command line."),
     Parameter("WhenChangedUTC", "when_changed", kinds.MOMENT, SHOWN, "When the connector was last changed."),
     Parameter("WhenCreatedUTC", "when_created", kinds.MOMENT, SHOWN, "When the connector was created; the oldest wins a tie."),
     Parameter("Guid", "guid", kinds.NAME, SHOWN, "The connector's identity, which survives a new name."),
@@ -133,11 +133,11 @@ TABLE: tuple[Parameter, ...] = (
     Parameter("Organization", "organization", kinds.NAME, SHOWN, "Who owns the connector.", ours=True),
     Parameter(
         "RetrySchedule", "retry_schedule", kinds.DURATIONS, BOTH,
-        "The waits after each failed attempt; the last one repeats.", ours=True,
+        "The waits after each failed attempt; the last one repeats. A new connector takes the configured default.", ours=True,
     ),
     Parameter(
         "MessageExpiration", "message_expiration", kinds.DURATION, BOTH,
-        "How long a message waits before it is returned.", ours=True,
+        "How long a message waits before it is returned. A new connector takes the configured default.", ours=True,
     ),
 )  # fmt: skip
 BY_FIELD: Mapping[str, Parameter] = {parameter.field: parameter for parameter in TABLE}
