@@ -52,7 +52,7 @@ def attempt_tree(record: Record, *, title: str = "") -> Tree:
             _branch(tree, f"MTA-STS of {sts.get('domain', '')}", _sts_lines(sts))
     _branch(tree, "TLS", _tls_lines(record))
     _branch(tree, "Verdict", _verdict_lines(record))
-    _branch(tree, "Dialogue", [screen.text((f"{said} ", "bold"), str(reply)) for said, reply in record.get("replies", ())])
+    _branch(tree, "Dialogue", [screen.text((said, "bold"), f" → {reply}") for said, reply in record.get("replies", ())])
     timings = record.get("timings", {})
     parts = [f"{name} {timings[key]:.0f} ms" for key, name in _TIMES if key in timings]
     if parts:
@@ -72,7 +72,7 @@ def _headline(record: Record, title: str) -> Text:
     server = (
         f"{record['host']} [{record.get('ip', '')}]:{record.get('port', 25)}" if record.get("host") else "before any server"
     )
-    return screen.text((f"{title or 'Attempt'} {record.get('number', '')}", "bold"), f"  {at}  {server}")
+    return screen.text((f"{title or 'Attempt'} {record.get('number', '')}".rstrip(), "bold"), f"  {at}  {server}")
 
 
 def _outcome(record: Record) -> Iterator[Text]:
@@ -115,8 +115,10 @@ def _answer_lines(answer: Record | None) -> list[Text]:
     if not answer:
         return []
     security, outcome = str(answer.get("security")), str(answer.get("outcome"))
+    records = [str(item) for item in answer.get("records", ())] if outcome == "data" else []
+    one_each = answer.get("rtype") == "TLSA"
     if outcome == "data":
-        said = ", ".join(map(str, answer.get("records", ())))
+        said = "" if one_each else ", ".join(records)
     elif outcome == "failed":
         said = f"could not be found out: {answer.get('detail', '') or 'no reason given'}"
     else:
@@ -124,6 +126,8 @@ def _answer_lines(answer: Record | None) -> list[Text]:
     lines = [
         screen.text(f"{answer.get('rtype')} {answer.get('name')}  ", (security, _SECURITY_STYLE.get(security, "")), f"  {said}")
     ]
+    if one_each:
+        lines += [screen.text(f"  {item}") for item in records]
     for step in answer.get("aliases", ()):
         lines.append(screen.text(f"  alias {step['owner']} → {step['target']}  ", (str(step["security"]), "dim")))
     return lines
@@ -163,8 +167,9 @@ def _tls_lines(record: Record) -> list[Text]:
     else:
         lines.append(screen.text("none: STARTTLS " + ("offered, not used" if facts.get("starttls_offered") else "not offered")))
     for depth, fingerprint in enumerate(facts.get("chain_sha256", ())):
-        name = "leaf" if depth == 0 else f"issuer {depth}"
-        lines.append(screen.text(f"{name:<8}  sha256 {fingerprint}"))
+        if depth == 0:
+            lines.append(screen.text("Certificates as presented, SHA-256"))
+        lines.append(screen.text(f"  {'leaf' if depth == 0 else f'+{depth}':<4} {fingerprint}"))
     requirement = record.get("requirement") or {}
     if requirement.get("sni"):
         lines.append(screen.text("SNI  ", requirement["sni"]))

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from sealroute.base.errors import OperatorError
+from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
-from sealroute.faces.cli.output import JsonOption, emit_json, printable, warn
+from sealroute.faces.cli.output import emit_json, printable, warn
 from sealroute.settings import ListenerKind, ResolverKind, Settings, check_files
 from sealroute.settings.durations import format_duration
 from sealroute.settings.outbound import AD_ONLY, UNBOUND_ONLY
@@ -20,11 +21,12 @@ app = typer.Typer(
     epilog="--config FILE names the file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
 )
 
 
 @app.command()
-def check(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def check(ctx: typer.Context, as_json: screen.JsonFlag = False) -> None:
     """Tell whether the configuration can be used: a summary of what would run, or every problem (exit code 2)."""
     context: Context = ctx.obj
     problems = []

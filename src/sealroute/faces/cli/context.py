@@ -84,8 +84,9 @@ class Context:
     def store(self) -> AdminStores:
         """The store that the settings name, opened on first use; raises OperatorError when it cannot be opened."""
         if self.preset_store is None:
+            settings = self.settings
             open_store_for: Callable[[Settings], AdminStores] = import_module("sealroute.app").open_store_for
-            self.preset_store = open_store_for(self.settings)
+            self.preset_store = open_store_for(settings)
         return self.preset_store
 
     @property

@@ -31,7 +31,7 @@ UNUSABLE_INPUT = 2
 INTERRUPTED = 130
 _CMDLET = re.compile(r"[A-Za-z]+-[A-Za-z][A-Za-z0-9]*", re.ASCII)
 CMDLET_MODULES = ("sealroute.faces.cli.connector_cmdlets", "sealroute.faces.cli.trace_cmdlets")
-"""Importing one registers its cmdlets."""
+"""Each has `register_all`, which makes its cmdlets known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def _run_cmdlet(name: str, argv: list[str], asked: str | None) -> int:
     from sealroute.faces.cli.cmdlets import run_cmdlet
 
     for module in CMDLET_MODULES:
-        import_module(module)
+        import_module(module).register_all()
     later, argv = take_config(argv, short=False)
     context = Context(later or asked)
     try:

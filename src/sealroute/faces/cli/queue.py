@@ -19,7 +19,7 @@ from sealroute.base.errors import OperatorError
 from sealroute.base.times import rfc3339
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
-from sealroute.faces.cli.output import JsonOption, emit_json
+from sealroute.faces.cli.output import emit_json
 from sealroute.policy.record import finding_record
 from sealroute.ports import GroupState, QueueAdmin, QueueItem
 
@@ -28,6 +28,7 @@ app = typer.Typer(
     epilog="--config FILE names the configuration file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
 )
 ALL = 1_000_000
 """More than a queue holds."""
@@ -53,7 +54,7 @@ def list_(
     state: StateOption = None,
     sender: SenderOption = None,
     limit: Annotated[int, typer.Option(min=1, max=ALL, help="How many at most.")] = 1000,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """List what waits, the oldest first, each with the reason."""
     context: Context = ctx.obj
@@ -79,7 +80,7 @@ def list_(
 def show(
     ctx: typer.Context,
     identity: Annotated[str, typer.Argument(metavar="ID", help="Message or group id.")],
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Tell everything about one waiting message: recipients, reason, what would fix it, the last attempt."""
     context: Context = ctx.obj
@@ -102,7 +103,7 @@ def retry(
     ids: IdsArgument = None,
     domain: DomainOption = None,
     everything: AllOption = False,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Try again now instead of at the next time."""
     context: Context = ctx.obj
@@ -117,7 +118,7 @@ def hold(
     ids: IdsArgument = None,
     domain: DomainOption = None,
     everything: AllOption = False,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Put on hold: it stays in the queue and is not tried until released."""
     context: Context = ctx.obj
@@ -132,7 +133,7 @@ def release(
     ids: IdsArgument = None,
     domain: DomainOption = None,
     everything: AllOption = False,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Let go on what was put on hold; it is tried at once."""
     context: Context = ctx.obj
@@ -148,7 +149,7 @@ def remove(
     domain: DomainOption = None,
     everything: AllOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Drop without telling the sender; the trace keeps a record of who did it."""
     context: Context = ctx.obj
@@ -219,7 +220,8 @@ def _report(done: str, changed: int, items: Sequence[QueueItem], changeable: set
 
 # ------------------------------------------------------------------------------------------------------------ showing
 
-_LINE = "{:<36}  {:>7}  {:>8}  {:>5}  {:<8}  {}"
+_LINE = "{:<36} {:>7} {:>7} {:>5}  {:<10} {}"
+"""As wide as 80 columns hold, with the longest of everything."""
 
 
 def _next(item: QueueItem, now: datetime) -> str:
@@ -231,7 +233,7 @@ def _print_row(item: QueueItem, now: datetime) -> None:
     from rich.padding import Padding
 
     group, (word, style) = item.group, _STATE_WORDS[item.state]
-    numbers = (screen.span(now - item.received_at), screen.size(item.size_bytes), group.attempts, _next(item, now))
+    numbers = (screen.span(now - item.received_at), screen.size(item.size_bytes, short=True), group.attempts, _next(item, now))
     out = screen.console()
     out.print(screen.text(_LINE.format(item.group.message_id, *numbers, ""), (word, style)))
     way = f"{screen.mailbox(item.sender)} → {group.domain}"
@@ -281,7 +283,7 @@ def _print_story(item: QueueItem, attempt: dict[str, Any] | None, now: datetime)
     if attempt:
         from sealroute.faces.cli.attempt_tree import attempt_tree
 
-        out.print(attempt_tree(attempt, title="Last attempt"))
+        out.print(attempt_tree(attempt, title="Last attempt: number"))
     out.print()
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import sys
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from sealroute.base.errors import OperatorError
 from sealroute.faces.cli.output import printable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+JsonFlag = Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")]
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -44,14 +47,16 @@ def until(moment: datetime, now: datetime) -> str:
     return "now" if moment <= now else f"in {span(moment - now)}"
 
 
-def size(count: int) -> str:
-    """Bytes for people: `812 B`, `12.3 KiB`, `5.0 MiB`."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
+def size(count: int, *, short: bool = False) -> str:
+    """Bytes for people: `812 B`, `12.3 KiB`, `5.0 MiB`; short: `812`, `12.3K`, `5.0M`."""
+    if count < 1024:
+        return f"{count}" if short else f"{count} B"
+    value, unit = count / 1024, "K"
+    for larger in "MGT":
         if value < 1024:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.1f}{unit}" if short else f"{value:.1f} {unit}iB"
 
 
 def moment(at: datetime) -> str:

@@ -14,7 +14,7 @@ from sealroute.faces.cli.context import Context
 if TYPE_CHECKING:
     from sealroute.settings import Settings
 
-app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False)
 
 
 @app.command(epilog="--config FILE names the configuration file.")

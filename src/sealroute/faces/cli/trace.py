@@ -15,12 +15,12 @@ from sealroute.base.names import address_domain
 from sealroute.base.times import EPOCH, rfc3339
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
-from sealroute.faces.cli.output import JsonOption, emit_json
+from sealroute.faces.cli.output import emit_json
 from sealroute.policy.record import plain
 from sealroute.ports import TraceEvent, TraceQuery, TraceRow
 from sealroute.services.trace import Asked, query_of
 
-app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]})
+app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False)
 _STATUS_STYLE = {"Delivered": "green", "Failed": "red", "Pending": "yellow"}
 _EVENT_STYLE = {"SEND": "green", "DELIVER": "green", "FAIL": "red", "DEFER": "yellow"}
 
@@ -37,7 +37,7 @@ def trace(
     since: Annotated[str, typer.Option(help="Received after: a date, a moment, or a span back such as 12h or 7d.")] = "2d",
     until: Annotated[str, typer.Option(help="Received before.", show_default="now")] = "",
     limit: Annotated[int, typer.Option(min=1, max=5000, help="How many at most.")] = 1000,
-    as_json: JsonOption = False,
+    as_json: screen.JsonFlag = False,
 ) -> None:
     """Find messages; with an id, tell what became of the message and why, recipient by recipient."""
     context: Context = ctx.obj

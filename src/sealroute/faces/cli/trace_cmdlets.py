@@ -21,12 +21,9 @@ from sealroute.services.trace import DEFAULT_RESULTS, STATUSES, SUBJECT_FILTERS,
 
 EVENTS = ("RECEIVE", "SEND", "FAIL", "DELIVER", "EXPAND", "TRANSFER", "DEFER")
 _WHEN = "2026-01-31T12:00:00Z, 2026-01-31, 01/31/2026 12:00:00; UTC unless a zone is given"
-_DATES = (
+TRACE = (
     CmdletParameter("StartDate", "Received at or after this; by default 48 hours before EndDate.", allowed=_WHEN),
     CmdletParameter("EndDate", "Received at or before this; by default now.", allowed=_WHEN),
-)
-TRACE = (
-    *_DATES,
     CmdletParameter("SenderAddress", "From these addresses; * is a wildcard.", Takes.LIST),
     CmdletParameter("RecipientAddress", "To these addresses; * is a wildcard.", Takes.LIST),
     CmdletParameter("MessageId", "With these Message-ID headers.", Takes.LIST),
@@ -42,7 +39,8 @@ TRACE = (
 DETAIL = (
     CmdletParameter("MessageTraceId", "The id that Get-MessageTraceV2 shows.", position=1, required=True),
     CmdletParameter("RecipientAddress", "The recipient.", position=2, required=True),
-    *_DATES,
+    CmdletParameter("StartDate", "Events at or after this.", allowed=_WHEN),
+    CmdletParameter("EndDate", "Events at or before this.", allowed=_WHEN),
     CmdletParameter("Event", "Only these events.", Takes.LIST, allowed=", ".join(EVENTS)),
 )
 COLUMNS = ("Received", "SenderAddress", "RecipientAddress", "Subject", "Status")
@@ -156,7 +154,12 @@ def detail_record(event: TraceEvent, row: TraceRow, detail: str) -> dict[str, An
     }
 
 
-register(
+CMDLETS = (
     Cmdlet("Get-MessageTraceV2", "Find messages by sender, recipient, time, status or subject.", TRACE, get_message_trace),
     Cmdlet("Get-MessageTraceDetailV2", "Show what became of one message for one recipient.", DETAIL, get_message_trace_detail),
 )
+
+
+def register_all() -> None:
+    """Make these cmdlets known to run_cmdlet."""
+    register(*CMDLETS)

@@ -10,14 +10,16 @@ from typing import Annotated
 import typer
 
 from sealroute.base.errors import OperatorError
+from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
-from sealroute.faces.cli.output import JsonOption, emit_json, printable
+from sealroute.faces.cli.output import emit_json, printable
 
 app = typer.Typer(
     help="Who may submit mail: add, list, remove.",
     epilog="--config FILE names the configuration file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=False,
 )
 MIN_PASSWORD, MAX_PASSWORD = 8, 1024
 MAX_NAME = 254
@@ -44,7 +46,7 @@ def add(
 
 
 @app.command("list")
-def list_(ctx: typer.Context, as_json: JsonOption = False) -> None:
+def list_(ctx: typer.Context, as_json: screen.JsonFlag = False) -> None:
     """List who may submit mail."""
     context: Context = ctx.obj
     users = context.store.users.all()

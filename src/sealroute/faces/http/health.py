@@ -1,0 +1,62 @@
+"""/metrics and /healthz over HTTP: read only, without authentication, meant for the inside (settings section `[http]`).
+
+/healthz answers 200 when every part is well and 503 otherwise, with the parts and what ails them as JSON, so that a load
+balancer and a person can both use it.  What "well" means for a part is known to app.py, which hands a callable in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from sealroute import __version__
+from sealroute.services.metrics import CONTENT_TYPE, Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the gateway and how it is: store, resolver, listeners, queue."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+    """What is wrong and what to do, when it is not ok; a short fact otherwise."""
+
+
+Health = Callable[[], Awaitable[Sequence[Part]]]
+Refresh = Callable[[], Awaitable[None]]
+
+
+def create_app(metrics: Metrics, health: Health, refresh: Refresh | None = None) -> FastAPI:
+    """The application; `refresh` is awaited before metrics are shown (queue depth needs a look into the store)."""
+    app = FastAPI(title="Sealroute", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        if refresh is not None:
+            await refresh()
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    @app.get("/healthz")
+    async def show_health() -> JSONResponse:
+        try:
+            parts = await health()
+        except Exception as error:
+            # Whatever broke, the answer to "are you well?" is no, not a stack trace.
+            parts = [Part("health", ok=False, detail=f"the check itself failed: {type(error).__name__}: {error}")]
+        return JSONResponse(report(parts), status_code=200 if all(part.ok for part in parts) else 503)
+
+    return app
+
+
+def report(parts: Sequence[Part]) -> dict[str, Any]:
+    """The JSON of /healthz."""
+    return {
+        "status": "ok" if all(part.ok for part in parts) else "failing",
+        "version": __version__,
+        "parts": {part.name: {"ok": part.ok, "detail": part.detail} for part in parts},
+    }
