@@ -34,7 +34,10 @@ def utc_now() -> datetime:
 
 
 class SqlConnectors:
-    """ports.ConnectorStore.  `when_created` and `when_changed` are the store's; what a given connector says there is ignored."""
+    """ports.ConnectorStore.
+
+    `when_created` and `when_changed` are the store's; what the caller's connector says there is ignored.
+    """
 
     def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
         self._database = database

@@ -40,7 +40,7 @@ _PRAGMAS = (
     "temp_store = MEMORY",
     "mmap_size = 0",
     "cache_size = -16384",  # KiB per connection
-    "wal_autocheckpoint = 8192",  # pages of 4 KiB: a message that comes and goes within 32 MiB of log is never copied
+    "wal_autocheckpoint = 4096",  # pages: a message that comes and goes within 32 MiB of log is hardly copied
     "journal_size_limit = 67108864",
 )
 
@@ -74,6 +74,16 @@ class Database:
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
         return self.engine.dialect.name
+
+    @property
+    def mark(self) -> str:
+        """How the driver marks a parameter."""
+        return "?" if self.dialect == "sqlite" else "%s"
+
+    @property
+    def errors(self) -> Any:
+        """The driver's module, whose error classes a bare cursor raises."""
+        return self.engine.dialect.loaded_dbapi
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
@@ -129,6 +139,7 @@ def _sqlite_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: SqliteConnection, record: Any) -> None:
+        connection.execute("PRAGMA page_size = 8192")  # of a new file; a typical message then takes two or three pages
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise OperatorError.one(

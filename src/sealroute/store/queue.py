@@ -35,7 +35,8 @@ from sealroute.store.records import (
     recipients_text,
 )
 from sealroute.store.schema import message, node, recipient_group
-from sealroute.store.writer import Job, Row, Rows, Statement, Writer
+from sealroute.store.statements import Row, Statement
+from sealroute.store.writer import Job, Rows, Writer
 
 ACTIVE, QUEUED = GroupState.ACTIVE.value, GroupState.QUEUED.value
 STATUS = {Fate.DELIVERED: "Delivered", Fate.DEFERRED: "Pending", Fate.FAILED: "Failed"}

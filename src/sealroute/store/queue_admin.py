@@ -18,8 +18,9 @@ from sealroute.base.times import from_us, to_us
 from sealroute.ports import GroupState, QueueItem, TraceEvent
 from sealroute.store.engine import Database
 from sealroute.store.patterns import matches
-from sealroute.store.records import EVENT, event_row, group_of, recipients_of
+from sealroute.store.records import event_row, group_of, recipients_of
 from sealroute.store.schema import message, recipient_group, trace_event, trace_message
+from sealroute.store.statements import EVENT
 
 ALL = ("*",)
 SLICE = 500

@@ -20,7 +20,7 @@ from sealroute.policy.attempt import Attempt
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import plain
 from sealroute.ports import Group, TraceEvent
-from sealroute.store.writer import Row
+from sealroute.store.statements import Row
 
 T = TypeVar("T")
 
@@ -49,14 +49,9 @@ def recipients_of(text: str) -> tuple[Recipient, ...]:
 
 # ---------------------------------------------------------------------------------------------------------- messages
 
-MESSAGE = (
-    "id", "organization", "sender", "parameters", "require_tls", "tls_required_no", "received_us", "origin", "client_ip",
-    "client_name", "user", "header_message_id", "subject", "size_bytes", "content",
-)  # fmt: skip
-
 
 def message_row(message: Message) -> Row:
-    """The values of MESSAGE."""
+    """The values of statements.MESSAGE."""
     envelope = message.envelope
     parameters: dict[str, Any] = {}
     if envelope.body is not BodyType.SEVEN_BIT:
@@ -106,14 +101,9 @@ def message_of(row: SqlRow[Any]) -> Message:
 
 # ------------------------------------------------------------------------------------------------ groups and findings
 
-GROUP = (
-    "id", "message_id", "domain", "recipients", "state", "owner", "queued_us", "next_attempt_us", "attempts",
-    "delay_notified", "last_finding", "last_host", "last_ip",
-)  # fmt: skip
-
 
 def group_row(group: Group, state: str, owner: str | None) -> Row:
-    """The values of GROUP."""
+    """The values of statements.GROUP."""
     return (
         group.id, group.message_id, group.domain, recipients_text(group.recipients), state, owner, to_us(group.queued_at),
         to_us(group.next_attempt_at), group.attempts, group.delay_notified, finding_text(group.last_finding),
@@ -122,7 +112,7 @@ def group_row(group: Group, state: str, owner: str | None) -> Row:
 
 
 def group_of(row: SqlRow[Any]) -> Group:
-    """The group of a row that has the columns of GROUP."""
+    """The group of a row that has the columns of recipient_group."""
     return Group(
         id=row.id,
         message_id=row.message_id,
@@ -168,11 +158,9 @@ def finding_of(text: str | None) -> Finding | None:
 
 # ---------------------------------------------------------------------------------------------------- trace and attempts
 
-EVENT = ("message_id", "at_us", "event", "recipient", "description", "data")
-
 
 def event_row(event: TraceEvent) -> Row:
-    """The values of EVENT."""
+    """The values of statements.EVENT."""
     data = encode({key: plain(value) for key, value in event.data.items()}) if event.data else "{}"
     return (event.message_id, to_us(event.at), event.event, event.recipient, event.description, data)
 

@@ -1,107 +1,147 @@
-"""The statements of the hot path, in the order in which the writer runs them: what is inserted, then changed, then deleted.
+"""The statements of the hot path, and the order in which they are run: what is inserted, then changed, then deleted.
 
-Every statement that ends a group's active state names its owner: see the transitions in store/schema.
+Each takes any number of rows at once, `VALUES (...), (...), ...`, because every step of a statement lets go of the interpreter
+and may have to wait for the event loop to get it back.  They are SQL that SQLite and PostgreSQL read alike.  Every statement
+that ends a group's active state names its owner: see the transitions in store/schema.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, exists, insert, select, update
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
-from sealroute.ports import GroupState
-from sealroute.store.records import EVENT, GROUP, MESSAGE
+from sqlalchemy import Table
+
 from sealroute.store.schema import attempt, evidence, message, recipient_group, sts_policy, trace_event, trace_message
-from sealroute.store.writer import Statement
 
+Row = tuple[Any, ...]
+
+LARGEST = 64
+"""Rows in one execution.  Sizes are powers of two up to this, so that few texts are ever prepared, and all stay prepared."""
+
+
+class Statement:
+    """One SQL statement for any number of rows; equal only to itself."""
+
+    __slots__ = ("exact", "rank", "sql", "width")
+
+    def __init__(self, rank: int, width: int, sql: str, *, exact: bool = False) -> None:
+        """`sql` has `{rows}` where the rows go, each of `width` values; `exact`: every row must change one row."""
+        self.rank = rank
+        self.width = width
+        self.sql = sql
+        self.exact = exact
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.sql[:60]}...>"
+
+    def run(self, cursor: Any, mark: str, rows: Sequence[Row]) -> int:
+        """Run it for every row on a DBAPI cursor whose parameters are marked so; returns how many rows changed."""
+        changed, start, count = 0, 0, len(rows)
+        while start < count:
+            size = min(LARGEST, 1 << ((count - start).bit_length() - 1))
+            values = [value for row in rows[start : start + size] for value in row] if size > 1 else rows[start]
+            cursor.execute(_text(self, mark, size), values)
+            changed += cursor.rowcount
+            start += size
+        return changed
+
+
+@cache
+def _text(statement: Statement, mark: str, size: int) -> str:
+    row = f"({', '.join([mark] * statement.width)})"
+    return statement.sql.replace("{rows}", ", ".join([row] * size))
+
+
+def _insert(rank: int, table: Table, columns: Sequence[str], suffix: str = "") -> Statement:
+    names = ", ".join(f'"{table.columns[name].name}"' for name in columns)
+    return Statement(rank, len(columns), f"INSERT INTO {table.name} ({names}) VALUES {{rows}}{suffix}")
+
+
+def _given(*columns: str) -> str:
+    """The rows as a table called `given`; not in a WITH, since sqlite3 counts rows only when a statement begins with its verb."""
+    names = ", ".join(f"column{number} AS {name}" for number, name in enumerate(columns, 1))
+    return f"(SELECT {names} FROM (VALUES {{rows}}) AS given_row) AS given"
+
+
+MESSAGE = (
+    "id", "organization", "sender", "parameters", "require_tls", "tls_required_no", "received_us", "origin", "client_ip",
+    "client_name", "user", "header_message_id", "subject", "size_bytes", "content",
+)  # fmt: skip
+GROUP = (
+    "id", "message_id", "domain", "recipients", "state", "owner", "queued_us", "next_attempt_us", "attempts",
+    "delay_notified", "last_finding", "last_host", "last_ip",
+)  # fmt: skip
 TRACE = (
     "message_id", "recipient", "recipient_key", "sender", "sender_key", "subject", "status", "received_us", "from_ip", "to_ip",
     "header_message_id", "size_bytes", "connector",
 )  # fmt: skip
+EVENT = ("message_id", "at_us", "event", "recipient", "description", "data")
+DEFERRED = (
+    "recipients", "next_attempt_us", "attempts", "delay_notified", "last_finding", "last_host", "last_ip", "id", "owner",
+)  # fmt: skip
+ATTEMPT = ("message_id", "domain", "at_us", "record", "evidence_digest")
 
-INSERT_MESSAGE = Statement(10, MESSAGE, lambda database: insert(message))
-INSERT_GROUP = Statement(11, GROUP, lambda database: insert(recipient_group))
-INSERT_TRACE = Statement(12, TRACE, lambda database: insert(trace_message))
-INSERT_EVENT = Statement(13, EVENT, lambda database: insert(trace_event))
-INSERT_ATTEMPT = Statement(14, ("message_id", "domain", "at_us", "record", "evidence_digest"), lambda database: insert(attempt))
-PUT_EVIDENCE = Statement(15, ("digest", "text", "last_used_us"), lambda database: database.upsert(evidence, "digest"))
-PUT_POLICY = Statement(
+INSERT_MESSAGE = _insert(10, message, MESSAGE)
+INSERT_GROUP = _insert(11, recipient_group, GROUP)
+INSERT_TRACE = _insert(12, trace_message, TRACE)
+INSERT_EVENT = _insert(13, trace_event, EVENT)
+INSERT_ATTEMPT = _insert(14, attempt, ATTEMPT)
+PUT_EVIDENCE = _insert(
+    15,
+    evidence,
+    ("digest", "text", "last_used_us"),
+    " ON CONFLICT (digest) DO UPDATE SET last_used_us = excluded.last_used_us",
+)
+PUT_POLICY = _insert(
     16,
+    sts_policy,
     ("domain", "policy_id", "text", "fetched_us", "expires_us", "checked_us"),
-    lambda database: database.upsert(sts_policy, "domain"),
+    """ ON CONFLICT (domain) DO UPDATE SET policy_id = excluded.policy_id, text = excluded.text,
+        fetched_us = excluded.fetched_us, expires_us = excluded.expires_us, checked_us = excluded.checked_us""",
 )
 
 UPDATE_TRACE = Statement(
     20,
-    ("to_status", "to_to_ip", "to_connector", "of_message", "of_recipient"),
-    lambda database: (
-        update(trace_message)
-        .values(status=bindparam("to_status"), to_ip=bindparam("to_to_ip"), connector=bindparam("to_connector"))
-        .where(trace_message.c.message_id == bindparam("of_message"), trace_message.c.recipient == bindparam("of_recipient"))
-    ),
+    5,
+    f"""
+    UPDATE trace_message SET status = given.status, to_ip = given.to_ip, connector = given.connector
+    FROM {_given("status", "to_ip", "connector", "message_id", "recipient")}
+    WHERE trace_message.message_id = given.message_id AND trace_message.recipient = given.recipient
+    """,
 )
-
 DEFER_GROUP = Statement(
     21,
-    (
-        "to_recipients",
-        "to_next_attempt_us",
-        "to_attempts",
-        "to_delay_notified",
-        "to_last_finding",
-        "to_last_host",
-        "to_last_ip",
-        "of_id",
-        "of_owner",
-    ),
-    lambda database: (
-        update(recipient_group)
-        .values(
-            state=GroupState.QUEUED.value,
-            owner=None,
-            recipients=bindparam("to_recipients"),
-            next_attempt_us=bindparam("to_next_attempt_us"),
-            attempts=bindparam("to_attempts"),
-            delay_notified=bindparam("to_delay_notified"),
-            last_finding=bindparam("to_last_finding"),
-            last_host=bindparam("to_last_host"),
-            last_ip=bindparam("to_last_ip"),
-        )
-        .where(recipient_group.c.id == bindparam("of_id"), recipient_group.c.owner == bindparam("of_owner"))
-    ),
+    9,
+    f"""
+    UPDATE recipient_group
+    SET state = 'queued', owner = NULL, recipients = given.recipients, next_attempt_us = given.next_attempt_us,
+        attempts = given.attempts, delay_notified = given.delay_notified, last_finding = given.last_finding,
+        last_host = given.last_host, last_ip = given.last_ip
+    FROM {_given(*DEFERRED)}
+    WHERE recipient_group.id = given.id AND recipient_group.owner = given.owner
+    """,
     exact=True,
 )
 """active → queued: tried, and to be tried again."""
 
 RELEASE_GROUP = Statement(
-    22,
-    ("of_id", "of_owner"),
-    lambda database: (
-        update(recipient_group)
-        .values(state=GroupState.QUEUED.value, owner=None)
-        .where(recipient_group.c.id == bindparam("of_id"), recipient_group.c.owner == bindparam("of_owner"))
-    ),
+    22, 2, "UPDATE recipient_group SET state = 'queued', owner = NULL WHERE (id, owner) IN (VALUES {rows})"
 )
 """active → queued: given back unworked."""
 
-DELETE_GROUP = Statement(
-    30,
-    ("of_id", "of_owner"),
-    lambda database: delete(recipient_group).where(
-        recipient_group.c.id == bindparam("of_id"), recipient_group.c.owner == bindparam("of_owner")
-    ),
-    exact=True,
-)
+DELETE_GROUP = Statement(30, 2, "DELETE FROM recipient_group WHERE (id, owner) IN (VALUES {rows})", exact=True)
 """active → (deleted): nobody is left to deliver to."""
 
 DELETE_MESSAGE = Statement(
     31,
-    ("of_id",),
-    lambda database: delete(message).where(
-        message.c.id == bindparam("of_id"),
-        ~exists(select(1).select_from(recipient_group).where(recipient_group.c.message_id == message.c.id)),
-    ),
+    1,
+    """
+    DELETE FROM message
+    WHERE id IN (VALUES {rows}) AND NOT EXISTS (SELECT 1 FROM recipient_group WHERE message_id = message.id)
+    """,
 )
 """The message goes with its last group."""
 
-DELETE_POLICY = Statement(
-    32, ("of_domain",), lambda database: delete(sts_policy).where(sts_policy.c.domain == bindparam("of_domain"))
-)
+DELETE_POLICY = Statement(32, 1, "DELETE FROM sts_policy WHERE domain IN (VALUES {rows})")

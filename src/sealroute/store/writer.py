@@ -27,49 +27,16 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from sealroute.base.errors import StoreUnavailable
 from sealroute.store.engine import Database, unavailable
-
-Row = tuple[Any, ...]
+from sealroute.store.statements import Row, Statement
 
 MAX_BACKLOG_JOBS = 4096
 MAX_BACKLOG_BYTES = 64 << 20
 MAX_BATCH_JOBS = 512
 MAX_BATCH_BYTES = 16 << 20
-
-
-class Statement:
-    """One SQL statement, compiled once per dialect, run for many rows at once."""
-
-    __slots__ = ("_build", "_compiled", "exact", "parameters", "rank")
-
-    def __init__(self, rank: int, parameters: Sequence[str], build: Callable[[Database], Any], *, exact: bool = False) -> None:
-        """`parameters` names a row's values in order; `build` makes the Core statement, its bind parameters so named."""
-        self.rank = rank
-        self.parameters = tuple(parameters)
-        self.exact = exact
-        self._build = build
-        self._compiled: dict[str, tuple[str, tuple[int, ...] | None, bool]] = {}
-
-    def run(self, database: Database, connection: Connection, rows: Sequence[Row]) -> int:
-        """Run it for every row; returns how many rows changed."""
-        sql, order, named = self._compiled.get(database.dialect) or self._compile(database)
-        given: Any = rows
-        if named:
-            given = [dict(zip(self.parameters, row, strict=True)) for row in rows]
-        elif order is not None:
-            given = [tuple(row[index] for index in order) for row in rows]
-        return connection.exec_driver_sql(sql, given).rowcount
-
-    def _compile(self, database: Database) -> tuple[str, tuple[int, ...] | None, bool]:
-        compiled = self._build(database).compile(dialect=database.engine.dialect, column_keys=list(self.parameters))
-        names = compiled.positiontup
-        order = None if names is None else tuple(self.parameters.index(name) for name in names)
-        entry = (str(compiled), None if order == tuple(range(len(self.parameters))) else order, names is None)
-        self._compiled[database.dialect] = entry
-        return entry
 
 
 Rows = Sequence[tuple[Statement, Sequence[Row]]]
@@ -210,7 +177,7 @@ class Writer:
         try:
             self._transact(jobs)
         except Exception as error:
-            if _whole_database(error):
+            if self._whole_database(error):
                 for job in jobs:
                     job.error = unavailable(error)
             else:
@@ -222,7 +189,7 @@ class Writer:
                 self._apply_one(job)
             except Exception as error:
                 job.error = unavailable(error)
-                if _whole_database(error):
+                if self._whole_database(error):
                     for later in jobs[position + 1 :]:
                         later.error = job.error
                     return
@@ -234,7 +201,7 @@ class Writer:
             if job.otherwise is None:
                 raise
             self._apply_one(Job(job.otherwise, mend=job.mend))
-        except (UnicodeEncodeError, DataError):
+        except (UnicodeEncodeError, self._database.errors.DataError):
             if not job.mend:
                 raise
             otherwise = None if job.otherwise is None else _mended(job.otherwise)
@@ -253,17 +220,24 @@ class Writer:
                 self._connection = self._database.writer_connection()
             connection = self._connection
             with connection.begin():
+                cursor = connection.connection.cursor()
                 for statement in sorted(merged, key=_rank):
                     rows = merged[statement]
-                    if rows and statement.run(self._database, connection, rows) != len(rows) and statement.exact:
+                    if rows and statement.run(cursor, self._database.mark, rows) != len(rows) and statement.exact:
                         raise _Missed
                 for job in jobs:
                     if job.call is not None:
                         job.outcome = job.call(connection)
             self.commits += 1
-        except DBAPIError:
+        except (DBAPIError, self._database.errors.Error):
             self._disconnect()
             raise
+
+    def _whole_database(self, error: Exception) -> bool:
+        """True when no job of the batch can be to blame."""
+        if isinstance(error, DBAPIError):
+            return isinstance(error, OperationalError) or error.connection_invalidated
+        return isinstance(error, self._database.errors.OperationalError)
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -282,8 +256,3 @@ def _mended_value(value: Any) -> Any:
 
 def _rank(statement: Statement) -> int:
     return statement.rank
-
-
-def _whole_database(error: Exception) -> bool:
-    """True when no job of the batch can be to blame."""
-    return isinstance(error, OperationalError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
