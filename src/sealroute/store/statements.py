@@ -60,7 +60,7 @@ def _insert(rank: int, table: Table, columns: Sequence[str], suffix: str = "") -
 
 
 def _given(*columns: str) -> str:
-    """The rows as a table called `given`; not in a WITH, since sqlite3 counts rows only when a statement begins with its verb."""
+    """The rows as a table called `given`; not in a WITH: sqlite3 counts rows only when a statement begins with its verb."""
     names = ", ".join(f"column{number} AS {name}" for number, name in enumerate(columns, 1))
     return f"(SELECT {names} FROM (VALUES {{rows}}) AS given_row) AS given"
 
