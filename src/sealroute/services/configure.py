@@ -82,8 +82,17 @@ def plan_remove(store: ConnectorStore, organization: str, identity: str) -> Plan
     return Plan("Remove", find(store, organization, identity), None, ())
 
 
-def save(store: ConnectorStore, plan: Plan, actor: str) -> None:
-    """Carry the plan out; a plan without change does nothing.  Raises OperatorError when the store no longer allows it."""
+def save(store: ConnectorStore, plan: Plan, actor: str) -> Connector | None:
+    """Carry the plan out and return the connector as stored, None after Remove; a plan without change does nothing.
+
+    Raises OperatorError when the connector is no longer what the plan was made from: somebody else's Mandatory must not be
+    undone by a review page left open.
+    """
+    if plan.before is not None and store.get(plan.before.organization, plan.before.guid) != plan.before:
+        name = plan.before.name
+        raise OperatorError.one(
+            "Identity", f"connector {name!r} was changed or removed meanwhile.", "Look at it and try again."
+        )
     match plan:
         case Plan(before=None, after=Connector() as after):
             store.add(after, actor)
@@ -91,6 +100,7 @@ def save(store: ConnectorStore, plan: Plan, actor: str) -> None:
             store.remove(before.organization, before.guid, actor)
         case Plan(before=before, after=Connector() as after) if before != after:
             store.replace(after, actor)
+    return None if plan.after is None else store.get(plan.after.organization, plan.after.guid)
 
 
 def find(store: ConnectorStore, organization: str, identity: str) -> Connector:

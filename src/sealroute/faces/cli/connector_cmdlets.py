@@ -43,9 +43,9 @@ def _new(bound: Bound, context: CliContext) -> int:
         show_plan(plan, bound.format(Format.TABLE), what_if=True)
         return 0
     if confirmed(bound, f"Create connector {plan.subject.name!r}?"):
-        configure.save(context.connectors, plan, context.actor)
+        stored = configure.save(context.connectors, plan, context.actor)
         warn(plan.warnings)
-        show_connectors([plan.subject], bound.format(Format.LIST), single=True)
+        show_connectors([stored or plan.subject], bound.format(Format.LIST), single=True)
     return 0
 
 

@@ -11,7 +11,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any, TextIO, assert_never
 
 import typer
 
@@ -58,6 +58,8 @@ def emit(
             out.write("\n".join(_list_lines(records)))
         case Format.TABLE:
             _write_table(records, columns or _keys(records), out)
+        case _:
+            assert_never(fmt)
 
 
 def emit_json(value: Any, *, file: TextIO | None = None) -> None:
