@@ -39,7 +39,7 @@ def parse_reply_command(file: Input, as_json: Annotated[bool, typer.Option("--js
     except PeerError as error:
         print(f"sealroute smtp parse-reply: {error}", file=sys.stderr)  # noqa: T201
     if as_json:
-        print(json.dumps(as_record(reply), indent=2, ensure_ascii=False))  # noqa: T201
+        print(json.dumps(as_record(reply), indent=2))  # noqa: T201
     elif reply is not None:
         print(f"code {reply.code}, enhanced code {reply.enhanced or 'none'}")  # noqa: T201
         for line in reply.lines:

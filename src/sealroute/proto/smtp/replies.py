@@ -16,6 +16,8 @@ Elsewhere: what a reply means to the dialogue is in client.py.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sealroute.base.errors import PeerError
 from sealroute.base.status import Enhanced, Reply
 
@@ -87,21 +89,24 @@ class ReplyParser:
         if len(self._lines) == MAX_LINES:
             raise self._broken(f"is one more than the {MAX_LINES} lines a reply may have")
         self._code = code
-        self._lines.append(self._text(line))
+        enhanced, text = _split(line)
+        self._enhanced = self._enhanced or enhanced
+        self._lines.append(text)
         return separator != b"-"
-
-    def _text(self, line: bytes) -> str:
-        """The line's text without its codes; keeps the first enhanced code that agrees with the reply code."""
-        if line[5:6] == b"." and line[4:5] == line[:1]:
-            word, _, rest = line[4:].partition(b" ")
-            enhanced = Enhanced.parse(word.decode("latin-1"))
-            if enhanced is not None:
-                self._enhanced = self._enhanced or enhanced
-                return _decode(rest)
-        return _decode(line[4:])
 
     def _broken(self, how: str) -> PeerError:
         return PeerError(f"line {len(self._lines) + 1} of the reply {how}")
+
+
+@lru_cache(maxsize=256)  # a server says the same few lines all day
+def _split(line: bytes) -> tuple[Enhanced | None, str]:
+    """The enhanced code, if the line has one that agrees with its reply code, and the text without either."""
+    if line[5:6] == b"." and line[4:5] == line[:1]:
+        word, _, rest = line[4:].partition(b" ")
+        enhanced = Enhanced.parse(word.decode("latin-1"))
+        if enhanced is not None:
+            return enhanced, _decode(rest)
+    return None, _decode(line[4:])
 
 
 def _decode(text: bytes) -> str:
