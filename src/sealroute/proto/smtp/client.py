@@ -103,10 +103,11 @@ class SmtpClient(Dialogue):
     def _die(self, failure: Outcome) -> None:
         if self.state is State.STARTTLS and failure.reply is not None:
             self.starttls_reply = failure.reply
+        in_doubt = self.content_sent and not self._output and failure.reply is None
         super()._die(failure)
         self._plan.clear()
         self._mail = None
-        if self.content_sent and failure.reply is None:
+        if in_doubt:
             detail = f"{failure.detail}; the whole message had been sent, so it may arrive twice"
             doubtful = Outcome(failure.ending, detail=detail)
             for index in self._now:
