@@ -196,6 +196,12 @@ def test_table() -> None:
     assert shown(Format.TABLE, []) == ""
 
 
+def test_a_table_cuts_long_lists_and_a_list_does_not() -> None:
+    assert shown(Format.TABLE, [{"A": [1, 2, 3, 4, 5]}]).splitlines()[1] == "{1, 2, 3, 4, 5}"
+    assert shown(Format.TABLE, [{"A": [1, 2, 3, 4, 5, 6]}]).splitlines()[1] == "{1, 2, 3, 4, ... 2 more}"
+    assert shown(Format.LIST, [{"A": [1, 2, 3, 4, 5, 6]}]) == "A : {1, 2, 3, 4, 5, 6}\n\n"
+
+
 def test_table_in_a_pipe_is_not_cut_and_on_a_terminal_is_coloured() -> None:
     assert "x" * 500 in shown(Format.TABLE, [{"A": "x" * 500}])
     screen = Terminal()

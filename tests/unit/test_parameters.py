@@ -110,6 +110,8 @@ REFUSED: list[tuple[str, Given, str]] = [
     ("SmartHosts", "192.0.2.1/28", "'192.0.2.1/28' has bits set beyond its prefix; the block is 192.0.2.0/28"),
     ("SmartHosts", "mx.contoso.com/28", "'mx.contoso.com/28' is not a CIDR block"),
     ("ValidationRecipients", "nobody", "'nobody' is not a mail address"),
+    ("ValidationRecipients", "a\r\nTo: b@contoso.com", "has a space or a control character"),
+    ("ValidationRecipients", "a b@contoso.com", "'a b@contoso.com' has a space or a control character"),
     ("LastValidationTimestamp", "2026-01-31T12:00:00", "has no time zone; write it as 2026-01-31T12:00:00Z"),
     ("MessageExpiration", "24", f"MessageExpiration: '24' is not a length of time. {_TIMES}"),
     ("MessageExpiration", "1.25:00:00", "hours go to 23, minutes and seconds to 59"),

@@ -143,8 +143,10 @@ def _parse_block(text: str) -> str:
 
 
 def parse_mailbox(text: str) -> str:
-    """A mail address; its domain is checked, its text kept."""
+    """A mail address; its domain is checked, its text kept.  No spaces or controls: it will stand in a header."""
     bare = text.strip()
+    if not bare.isprintable() or " " in bare:
+        raise InputError(f"{text!r} has a space or a control character")
     names.address_domain(bare)
     return bare
 

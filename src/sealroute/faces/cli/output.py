@@ -1,7 +1,7 @@
 """How every command shows records: a list like PowerShell's Format-List, a table, or JSON.
 
 A record is a mapping of plain JSON values.  JSON keeps their types; list and table spell them as Exchange does (`True`,
-`{a, b}`, nothing for null).  Text that came from outside may hold control characters: a terminal never sees them raw.
+`{a, b}`, nothing for null); a table cuts long lists short, as PowerShell does.  Text that came from outside may hold control characters: a terminal never sees them raw.
 Answers go to stdout, what went wrong to stderr.
 """
 
@@ -16,6 +16,10 @@ from typing import Annotated, Any, TextIO, assert_never
 import typer
 
 from sealroute.base.errors import OperatorError
+
+
+TABLE_ITEMS = 4
+"""Items of a list that a table shows, when there are more than one more."""
 
 
 class Format(Enum):
@@ -93,6 +97,12 @@ def text_of(value: Any) -> str:
     return printable(str(value))
 
 
+def _cut(value: Any) -> Any:
+    if isinstance(value, (list, tuple)) and len(value) > TABLE_ITEMS + 1:
+        return [*value[:TABLE_ITEMS], f"... {len(value) - TABLE_ITEMS} more"]
+    return value
+
+
 def printable(text: str) -> str:
     """The text with control characters other than line ends spelled as escapes."""
     if text.isprintable():
@@ -127,7 +137,7 @@ def _write_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str], o
     for column in columns:
         table.add_column(column, overflow="fold")
     for record in records:
-        table.add_row(*(Text(text_of(record.get(column))) for column in columns))
+        table.add_row(*(Text(text_of(_cut(record.get(column)))) for column in columns))
     # A pipe gets every row on one line, and no padding at its end; only a terminal folds.
     console = Console(file=out, width=None if out.isatty() else 100_000, highlight=False, emoji=False)
     if out.isatty():
