@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
 from sealroute.net.https import FetchRules, HttpsPolicyFetcher
 from sealroute.net.tls import policy_client_context
 from sealroute.policy.evidence import FetchFailure
-from sealroute.ports import Fetched, FetchFailed
+from sealroute.ports import CachedPolicy, Fetched, FetchFailed
+from sealroute.services.sts import StsPolicies
 from simnet.pki import Ca
 from simnet.policyhost import Behaviour, Certificate, PolicyHost, policy_text
 
@@ -217,6 +219,38 @@ async def test_a_server_that_does_not_speak_tls(ca_file: Path) -> None:
     assert result.detail.startswith(f"The policy could not be fetched from {HOST}: ")
 
 
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x00" * 100,
+        b"HTTP/1.1 999999 OK\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        HEAD + b"Content-Length: -1\r\n\r\nhello",
+        HEAD + b"Content-Length: " + b"9" * 40 + b"\r\n\r\nhello",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"X: " + b"y" * 1_000_000 + b"\r\n\r\n",
+        HEAD + b"no colon\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 50,
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Type: \xff\xfe\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: \xff\r\nContent-Length: 2\r\n\r\nhi",
+    ],
+)
+async def test_hostile_responses_are_failures_with_one_bounded_sentence(lab: Lab, raw: bytes) -> None:
+    lab.host.serve(DOMAIN, TEXT, behaviour=Behaviour.RAW).raw = raw
+    result = await lab.fetch()
+    assert isinstance(result, FetchFailed)
+    assert result.failure is FetchFailure.FETCH_ERROR
+    assert len(result.detail) < 500
+    assert "\n" not in result.detail
+
+
 # ------------------------------------------------------------------------------------------------ names and addresses
 
 
@@ -324,3 +358,70 @@ async def test_proxies_of_the_environment_are_not_used(lab: Lab, monkeypatch: py
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     lab.host.serve(DOMAIN, TEXT)
     assert await lab.fetch() == Fetched(TEXT.encode())
+
+
+# ------------------------------------------------------------------------------------- together with the policy's life
+
+
+@dataclass
+class Store:
+    """A policy cache in a dictionary, and a clock that stands where it is put."""
+
+    rows: dict[str, CachedPolicy] = field(default_factory=dict)
+    moment: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    async def get(self, domain: str) -> CachedPolicy | None:
+        return self.rows.get(domain)
+
+    async def put(self, policy: CachedPolicy) -> None:
+        self.rows[policy.domain] = policy
+
+    async def remove(self, domain: str) -> None:
+        self.rows.pop(domain, None)
+
+    async def expiring(self, before: datetime, limit: int) -> list[CachedPolicy]:
+        return [row for row in self.rows.values() if row.expires_at < before][:limit]
+
+    def now(self) -> datetime:
+        return self.moment
+
+    async def sleep_until(self, moment: datetime) -> None:
+        await asyncio.sleep(0)
+
+
+class Published(Names):
+    """A resolver whose `_mta-sts` record can be changed."""
+
+    record = "v=STSv1; id=1"
+
+    async def txt(self, name: str) -> Answer[str]:
+        return Answer(name, "TXT", Outcome.DATA, Security.INSECURE, (self.record,), 300)
+
+
+async def test_a_policy_lives_through_trouble_and_changes_with_its_id(lab: Lab) -> None:
+    site = lab.host.serve(DOMAIN, TEXT)
+    names, store = Published(), Store()
+    policies = StsPolicies(names, lab.fetcher(names), store, store)
+
+    async def told(*, after_seconds: float = 0) -> tuple[str, str, str]:
+        store.moment += timedelta(seconds=after_seconds)
+        evidence = await policies.evidence(DOMAIN)
+        failure = evidence.failure.value if evidence.failure else ""
+        return evidence.source.value, evidence.policy_id, failure
+
+    assert await told() == ("fetched", "1", "")
+    names.record = "v=STSv1; id=2"
+    site.behaviour = Behaviour.NOT_FOUND
+    assert await told(after_seconds=300) == ("cached", "1", "sts-policy-fetch-error")
+    lab.host.serve(DOMAIN, policy_text("mx2.contoso.test"), Certificate.EXPIRED)
+    assert await told(after_seconds=300) == ("cached", "1", "sts-webpki-invalid")
+    lab.host.serve(DOMAIN, "mode: enforce")
+    assert await told(after_seconds=300) == ("cached", "1", "sts-policy-invalid")
+    site = lab.host.serve(DOMAIN, policy_text("mx2.contoso.test"))
+    assert await told(after_seconds=299) == ("cached", "1", "sts-policy-invalid")
+    assert await told(after_seconds=1) == ("fetched", "2", "")
+    store.moment += timedelta(days=6)
+    assert await policies.refresh_due(lambda: 0.5) == 1
+    assert site.hits == 2
+    assert store.rows[DOMAIN].expires_at == store.moment + timedelta(days=7)
+    await policies.close()

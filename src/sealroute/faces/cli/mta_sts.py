@@ -9,7 +9,6 @@ Elsewhere: the rules are in proto/mtasts and services/sts; opening resolver and 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -105,6 +104,8 @@ def fetch_command(
         name = compared(domain)
     except InputError as error:
         _refuse("fetch", error)
+    import asyncio  # costs more than all the rest, and only this command needs it
+
     context: Context = ctx.obj
     open_tools: OpenPolicyTools = import_module("sealroute.app").open_policy_tools
 
