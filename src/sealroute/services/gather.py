@@ -66,6 +66,10 @@ class Gather:
     async def _hop(self, connector: Connector, name: str, look_tlsa: bool) -> Hop:
         if not connector.use_mx_record:
             return await self._smart_host(name, look_tlsa)
+        if name.startswith("["):
+            # An address literal [RFC 5321 §4.1.3]: no name, so nothing to look up and nothing to prove.
+            host = HostEvidence(_bare(name), is_literal=True, literal_addresses=_literal_addresses(name), from_mx=False)
+            return Hop(name, HopKind.MX, None, (host,))
         mx = await self.resolver.mx(name)
         if mx.failed or mx.outcome is Outcome.NXDOMAIN or any(record.host == "" for record in mx.records):
             return Hop(name, HopKind.MX, mx, ())

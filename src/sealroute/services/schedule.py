@@ -106,11 +106,14 @@ class Schedule:
             and self._bytes + content_bytes <= limits.content_bytes
         )
 
-    def handover(self, message: Message, groups: Sequence[Group]) -> None:
-        """Take over what was just stored as ACTIVE for this node."""
+    def handover(self, message: Message, groups: Sequence[Group]) -> bool:
+        """Take over what was just stored as ACTIVE for this node; False when we are stopping and it must be given back."""
+        if self._stopping:
+            return False
         for group in groups:
             self._enqueue(_Job(group, message))
         self._start()
+        return True
 
     def nudge(self) -> None:
         """Look at the queue now: something was added or made due."""
