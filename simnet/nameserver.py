@@ -23,6 +23,10 @@ import dns.flags
 import dns.message
 import dns.query
 import dns.rcode
+import dns.rdata
+import dns.rrset
+from dns.rdataclass import IN
+from dns.rdatatype import TLSA
 
 from simnet.zones import World
 
@@ -111,6 +115,7 @@ class NsdServer(ServerProcess):
         process = self._launch("nsd", "-d", "-c", str(config))
         try:
             wait_for_dns(self.world.address, self.world.port, process, self.log)
+            self._check_log()
         except RuntimeError:
             self._halt()
             raise
@@ -119,6 +124,12 @@ class NsdServer(ServerProcess):
         """Serve what the World says now (a restart: it also picks up new zones, and takes a fraction of a second)."""
         self._halt()
         self.start()
+
+    def _check_log(self) -> None:
+        """NSD starts without the zones it cannot read, and would answer SERVFAIL for them: that must not pass for a test."""
+        faults = [line for line in self.log.read_text(errors="replace").splitlines() if "error" in line]
+        if faults:
+            raise RuntimeError("NSD cannot serve the world: " + "\n".join(faults[:5]))
 
     def _config(self, zones: list[tuple[str, str]]) -> str:
         server = f"""server:
@@ -160,6 +171,8 @@ class Fault(Enum):
     """Answers with octets that are no DNS message."""
     TRUNCATED = "truncated"
     """Over UDP always truncated, over TCP the connection is closed without an answer."""
+    SHORT_TLSA = "short-tlsa"
+    """Answers a TLSA question with a record of two octets; says that nothing else exists."""
 
 
 class FaultyNameServer:
@@ -197,6 +210,11 @@ class FaultyNameServer:
             return None
         if self.fault is Fault.TRUNCATED:
             response.flags |= dns.flags.TC
+        elif self.fault is Fault.SHORT_TLSA:
+            response.flags |= dns.flags.AA
+            if response.question and response.question[0].rdtype is TLSA:
+                record = dns.rdata.GenericRdata(IN, TLSA, b"\x03\x01")
+                response.answer.append(dns.rrset.from_rdata(response.question[0].name, 60, record))
         else:
             response.set_rcode(dns.rcode.SERVFAIL if self.fault is Fault.SERVFAIL else dns.rcode.REFUSED)
         return response.to_wire()

@@ -53,6 +53,7 @@ class Spoil(Enum):
     BROKEN = "broken"
     """The signature does not verify."""
     EXPIRED = "expired"
+    """Ended a week ago: validators forgive up to a day."""
     FUTURE = "future"
     """It is not valid yet."""
     MISSING = "missing"
@@ -109,9 +110,9 @@ class Signer:
     def _sign(self, name: dns.name.Name, rdataset: dns.rdataset.Rdataset, spoil: Spoil | None) -> RrsigRdata:
         inception, expiration = self.now - HOUR_SECONDS, self.now + 30 * DAY_SECONDS
         if spoil is Spoil.EXPIRED:
-            inception, expiration = self.now - 30 * DAY_SECONDS, self.now - DAY_SECONDS
+            inception, expiration = self.now - 30 * DAY_SECONDS, self.now - 7 * DAY_SECONDS
         if spoil is Spoil.FUTURE:
-            inception = self.now + DAY_SECONDS
+            inception = self.now + 7 * DAY_SECONDS
         rrsig = dns.dnssec.sign(
             (name, rdataset),
             self.key.private,

@@ -1,0 +1,188 @@
+"""Look-ups through a validating resolver elsewhere, believing its AD bit only where nobody can have changed it.
+
+The AD bit crosses the network unprotected, so it counts from a loopback address, or from a server that the operator calls
+`trusted` (a protected network); from any other server every answer is at most INSECURE, and `warning` says so.  SERVFAIL
+is UNKNOWN; it is BOGUS when the server adds an extended error that says that validation failed [RFC 8914 §4.7].
+dnspython does the asking: retries, TCP after truncation, cache by TTL.
+
+Sources: [RFC 6840 §5.7-5.8] the AD bit; [RFC 7672 §2.1.1] and [RFC 4035 §4.9.3] whom to believe.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import dns.asyncresolver
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+
+from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
+from sealroute.base.errors import InputError, OperatorError
+from sealroute.net import dnswire
+from sealroute.net.aliases import prove_steps
+from sealroute.net.dnswire import AliasLink, RecordType
+
+T = TypeVar("T")
+
+_UDP_OCTETS = 1232
+_BOGUS_ERRORS = frozenset(range(6, 13))
+"""DNSSEC Bogus, Signature Expired, ... NSEC Missing [RFC 8914 §4.7-4.13]."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdBitConfig:
+    """Which servers, and whether they are to be believed."""
+
+    servers: tuple[str, ...] = ()
+    """IP addresses, `ip@port` for another port than 53; /etc/resolv.conf when empty."""
+    trusted: bool = False
+    """The operator's word that the way to the servers cannot be tampered with."""
+    timeout_seconds: float = 30.0
+    cache_entries: int = 20_000
+
+
+class AdBitResolver:
+    """Implements ports.Resolver."""
+
+    def __init__(self, config: AdBitConfig | None = None) -> None:
+        """Raises OperatorError when no usable server is named."""
+        self.config = config or AdBitConfig()
+        self._resolver = _make_resolver(self.config)
+        self.servers = tuple(str(server) for server in self._resolver.nameservers)
+        addresses = [
+            server.address for server in self._resolver.nameservers if isinstance(server, dns.nameserver.Do53Nameserver)
+        ]
+        self.trusted = self.config.trusted or all(ipaddress.ip_address(address).is_loopback for address in addresses)
+        """True when AD bits are believed."""
+        self.warning = "" if self.trusted else _warning(addresses)
+        """What the administrator should know; empty when all is well."""
+
+    async def mx(self, name: str) -> Answer[Mx]:
+        return await self._look_up(name, dnswire.MX)
+
+    async def a(self, name: str) -> Answer[str]:
+        return await self._look_up(name, dnswire.A)
+
+    async def aaaa(self, name: str) -> Answer[str]:
+        return await self._look_up(name, dnswire.AAAA)
+
+    async def tlsa(self, name: str) -> Answer[Tlsa]:
+        return await self._look_up(name, dnswire.TLSA)
+
+    async def txt(self, name: str) -> Answer[str]:
+        return await self._look_up(name, dnswire.TXT)
+
+    async def close(self) -> None:
+        """Nothing stays open between look-ups."""
+
+    async def _look_up(self, name: str, rtype: RecordType[T]) -> Answer[T]:
+        answer, links = await self._ask(name.rstrip(".").lower(), rtype)
+        return await prove_steps(answer, links, self._ask_alias) if links else answer
+
+    async def _ask_alias(self, name: str, rtype: RecordType[str]) -> Answer[str]:
+        return (await self._ask(name, rtype))[0]
+
+    async def _ask(self, name: str, rtype: RecordType[T]) -> tuple[Answer[T], tuple[AliasLink, ...]]:
+        try:
+            owner = dns.name.from_text(name, origin=dns.name.root)
+        except (dns.exception.DNSException, UnicodeError):
+            return _failed(name, rtype, f"{name[:300]!r} is not a name that can be looked up"), ()
+        try:
+            found = await self._resolver.resolve(owner, rtype.number, raise_on_no_answer=False, search=False)
+        except dns.resolver.NXDOMAIN as denial:
+            response = denial.response(owner)
+        except dns.resolver.LifetimeTimeout:
+            return _failed(name, rtype, f"no answer within {self.config.timeout_seconds:g} s"), ()
+        except dns.resolver.NoNameservers as failure:
+            return _refused(name, rtype, failure), ()
+        except dns.exception.DNSException as error:
+            return _failed(name, rtype, f"{type(error).__name__}: {error}"[:500]), ()
+        else:
+            assert found.response is not None
+            response = found.response
+        try:
+            return self._read(name, rtype, response)
+        except (InputError, dns.exception.DNSException) as error:
+            return _failed(name, rtype, f"the answer cannot be read: {error}"), ()
+
+    def _read(self, name: str, rtype: RecordType[T], response: dns.message.Message) -> tuple[Answer[T], tuple[AliasLink, ...]]:
+        authentic = self.trusted and bool(response.flags & dns.flags.AD)
+        security = Security.SECURE if authentic else Security.INSECURE
+        chain = dns.message.QueryMessage.resolve_chaining(response)  # type: ignore[arg-type]
+        rdatas = [rdata.to_wire() for rdata in chain.answer] if chain.answer else []
+        records = rtype.read([rdata for rdata in rdatas if rdata is not None])
+        if records:
+            outcome = Outcome.DATA
+        else:
+            outcome = Outcome.NXDOMAIN if response.rcode() == dns.rcode.NXDOMAIN else Outcome.NODATA
+        links: tuple[AliasLink, ...] = ()
+        if chain.cnames and rtype not in (dnswire.CNAME, dnswire.DNAME):
+            links = dnswire.alias_links(response.to_wire(), name)
+        return Answer(name, rtype.name, outcome, security, records, chain.minimum_ttl, ()), links
+
+    def __repr__(self) -> str:
+        return f"<AdBitResolver {', '.join(self.servers)}, {'trusted' if self.trusted else 'not trusted'}>"
+
+
+def _make_resolver(config: AdBitConfig) -> dns.asyncresolver.Resolver:
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not config.servers)
+    except (dns.resolver.NoResolverConfiguration, OSError) as error:
+        raise OperatorError.one("/etc/resolv.conf", f"no name server can be read from it ({error}).") from None
+    if config.servers:
+        resolver.nameservers = [_server(text) for text in config.servers]
+    else:
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(str(server)) for server in resolver.nameservers]
+    resolver.search = []
+    resolver.lifetime = config.timeout_seconds
+    resolver.timeout = min(5.0, config.timeout_seconds)
+    resolver.flags = dns.flags.RD | dns.flags.AD
+    resolver.use_edns(0, dns.flags.DO, _UDP_OCTETS)
+    resolver.cache = dns.resolver.LRUCache(config.cache_entries)
+    return resolver
+
+
+def _server(text: str) -> dns.nameserver.Do53Nameserver:
+    address, at, port = text.partition("@")
+    try:
+        if at and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+            raise ValueError(f"{port!r} is not a port number")
+        ipaddress.ip_address(address)
+    except ValueError as error:
+        raise OperatorError.one(
+            "resolver", f"the name server {text!r} cannot be used: {error}.", "Write `ip` or `ip@port`."
+        ) from None
+    return dns.nameserver.Do53Nameserver(address, int(port) if at else 53)
+
+
+def _warning(addresses: Iterable[str]) -> str:
+    return (
+        f"The resolver {', '.join(addresses)} is not on this machine, so its DNSSEC results are not believed and DANE is never"
+        " used. Validate here (libunbound), run a validating resolver on loopback, or set trusted if the network between is protected."
+    )
+
+
+def _failed(name: str, rtype: RecordType[Any], detail: str) -> Answer[Any]:
+    return Answer(name, rtype.name, Outcome.FAILED, Security.UNKNOWN, detail=detail)
+
+
+def _refused(name: str, rtype: RecordType[Any], failure: dns.resolver.NoNameservers) -> Answer[Any]:
+    """Every server failed: bogus if the last that answered says that validation failed, else unknown."""
+    details = []
+    for _server_name, _tcp, _port, error, response in failure.kwargs.get("errors", ()):
+        for option in response.options if response is not None else ():
+            if isinstance(option, dns.edns.EDEOption) and option.code in _BOGUS_ERRORS:
+                text = f": {option.text[:300]}" if option.text else ""
+                reason = dns.edns.EDECode(option.code).name.replace("_", " ").lower()
+                return Answer(name, rtype.name, Outcome.FAILED, Security.BOGUS, detail=f"the resolver says {reason}{text}")
+        details.append(str(error))
+    return _failed(name, rtype, f"no resolver gave a usable answer ({', '.join(dict.fromkeys(details))[:300]})")
