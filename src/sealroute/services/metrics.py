@@ -3,19 +3,22 @@
 One registry object per gateway, no globals.  Labels are closed sets (reasons, protections, states, outcomes), never a
 domain, host or address: those would grow without bound, and the trace has them.
 
-Counters are fed by `observe`, `accepted` and `refused`; what is a state (queue depth, resolver, caches) is read through
-callables when /metrics is asked for.
+Counters of delivery are fed by `observe`; what others count or know (listeners, queue, resolver, cache) is read from them when
+/metrics is asked for, through the callables in `Sources`.  A source that is not given shows nothing, rather than a zero that
+nobody measured.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
-from sealroute.base.mail import Message
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
 from sealroute.policy.requirement import Protection
 from sealroute.ports import GroupState, Settled
@@ -26,21 +29,111 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_REASON = "none"
 
 
-@dataclass(frozen=True, slots=True)
-class QueueGauges:
-    """The queue at this moment."""
+class InboundCounts(Protocol):
+    """What the listeners count."""
 
-    depth: Mapping[GroupState, int] = field(default_factory=dict)
+    connections: int
+    connections_open: int
+    connections_refused: int
+    messages_accepted: int
+    messages_refused: int
+    handshakes: int
+    handshakes_failed: int
+    logins: int
+    logins_failed: int
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """The queue at one moment."""
+
+    depth: Mapping[GroupState, int]
     oldest_age_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where states are read from; each call is quick and does not wait.  None: not shown."""
+
+    inbound: Callable[[], InboundCounts] | None = None
+    queue: Callable[[], QueueState | None] | None = None
+    resolver_can_validate: Callable[[], bool] | None = None
+    cached_policies: Callable[[], int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pulled:
+    """A metric that is read and not fed."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+_INBOUND: dict[str, _Pulled] = {
+    "connections": _Pulled("inbound_connections", "counter", "Connections accepted by the listeners."),
+    "connections_refused": _Pulled(
+        "inbound_connections_refused", "counter", "Connections refused because there were too many."
+    ),
+    "messages_accepted": _Pulled("messages_accepted", "counter", "Messages stored and answered with 250."),
+    "messages_refused": _Pulled("messages_refused", "counter", "Messages refused after their content had been sent."),
+    "handshakes": _Pulled("inbound_tls_handshakes", "counter", "TLS handshakes with clients that succeeded."),
+    "handshakes_failed": _Pulled("inbound_tls_handshakes_failed", "counter", "TLS handshakes with clients that failed."),
+    "logins": _Pulled("logins", "counter", "Logins that succeeded."),
+    "logins_failed": _Pulled("logins_failed", "counter", "Logins that failed."),
+    "connections_open": _Pulled("inbound_connections_open", "gauge", "Connections open now."),
+    "held_bytes": _Pulled("inbound_held_bytes", "gauge", "Message bytes received and not yet stored."),
+}
+_DEPTH = _Pulled("queue_groups", "gauge", "Recipient groups in the queue, by state.", ("state",))
+_OLDEST = _Pulled("queue_oldest_age_seconds", "gauge", "Age of the oldest message in the queue.")
+_RESOLVER = _Pulled("resolver_can_validate", "gauge", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
+_POLICIES = _Pulled("mta_sts_cached_policies", "gauge", "MTA-STS policies in the cache.")
+PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _RESOLVER, _POLICIES)
+
+
+class _Reader(Collector):
+    """Reads the sources when the registry is shown."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        sources = self._sources
+        if sources.inbound is not None:
+            counts = sources.inbound()
+            for field, what in _INBOUND.items():
+                yield _family(what, {(): getattr(counts, field)})
+        state = sources.queue() if sources.queue is not None else None
+        if state is not None:
+            yield _family(_DEPTH, {(known.value,): state.depth.get(known, 0) for known in GroupState})
+            yield _family(_OLDEST, {(): state.oldest_age_seconds})
+        if sources.resolver_can_validate is not None:
+            yield _family(_RESOLVER, {(): int(sources.resolver_can_validate())})
+        if sources.cached_policies is not None:
+            yield _family(_POLICIES, {(): sources.cached_policies()})
+
+
+def _family(what: _Pulled, values: Mapping[tuple[str, ...], float]) -> Metric:
+    make = CounterMetricFamily if what.kind == "counter" else GaugeMetricFamily
+    family = make(f"sealroute_{what.name}", what.help, labels=what.labels)
+    for labels, value in values.items():
+        family.add_metric(labels, value)
+    return family
 
 
 class Metrics:
     """All metrics of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, sources: Sources | None = None) -> None:
+        disable_created_metrics()  # half of the lines, for nobody; the switch is global in prometheus_client
         self.registry = CollectorRegistry()
-        self._accepted = self._counter("messages_accepted", "Messages taken in, by how they came.", "origin")
-        self._refused = self._counter("messages_refused", "Messages and recipients refused on the way in.", "reason")
+        self.registry.register(_Reader(sources or Sources()))
+        self._notices = self._counter("notices", "NDRs, delay and success notices that we made.")
         self._recipients = self._counter(
             "recipients_total", "Recipients, by what became of them, how they travelled, and why not.",
             "fate", "protection", "reason",
@@ -54,81 +147,44 @@ class Metrics:
         )
         self._seconds = self._histogram("attempt_seconds", "How long the parts of attempts took.", _SECONDS, "part")
         self._batches = self._histogram("store_batch_size", "Changes committed together by the store's writer.", _BATCHES)
-        self._depth = self._gauge("queue_groups", "Recipient groups in the queue, by state.", "state")
-        self._oldest = self._gauge("queue_oldest_age_seconds", "Age of the oldest message in the queue.")
-        self._resolver = self._gauge("resolver_can_validate", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
-        self._policies = self._gauge("mta_sts_cached_policies", "MTA-STS policies in the cache.")
-        self._inbound = self._gauge("inbound_connections", "Open incoming connections.")
-        for state in GroupState:
-            self._depth.labels(state.value).set(0)
+        self._children: dict[tuple[int, tuple[str, ...]], Counter] = {}
+        self._parts = {part: self._seconds.labels(part) for part in ("resolve", "connect", "tls", "transaction")}
 
     # ----------------------------------------------------------------------------------------------------- feeding
-
-    def accepted(self, message: Message) -> None:
-        """A message was stored and answered with 250."""
-        self._accepted.labels(message.origin.value).inc()
-
-    def refused(self, reason: str) -> None:
-        """A message or recipient was refused on the way in; `reason` is a fixed keyword, never text from a client."""
-        self._refused.labels(reason).inc()
 
     def observe(self, settled: Settled) -> None:
         """A group's run is over."""
         carried = {id(fate): attempt for attempt in settled.attempts for fate in attempt.recipients}
         for fate in settled.fates:
-            attempt = carried.get(id(fate))
-            self._recipients.labels(fate.fate.value, _protection(fate, attempt), _reason(fate)).inc()
+            self._inc(self._recipients, fate.fate.value, _protection(fate, carried.get(id(fate))), _reason(fate))
         for attempt in settled.attempts:
             self._attempt(attempt)
+        if settled.notices:
+            self._notices.inc(len(settled.notices))
 
     def batch(self, size: int) -> None:
         """The store's writer committed so many changes together."""
         self._batches.observe(size)
 
-    def watch(
-        self,
-        *,
-        resolver_can_validate: Callable[[], bool] | None = None,
-        cached_policies: Callable[[], int] | None = None,
-        inbound_connections: Callable[[], int] | None = None,
-    ) -> None:
-        """Where states are read when /metrics is asked for; each call must be quick and not wait."""
-        if resolver_can_validate is not None:
-            self._resolver.set_function(lambda: float(resolver_can_validate()))
-        if cached_policies is not None:
-            self._policies.set_function(cached_policies)
-        if inbound_connections is not None:
-            self._inbound.set_function(inbound_connections)
-
-    def queue(self, now: QueueGauges) -> None:
-        """The queue as it is at this moment."""
-        for state in GroupState:
-            self._depth.labels(state.value).set(now.depth.get(state, 0))
-        self._oldest.set(now.oldest_age_seconds)
-
     def _attempt(self, attempt: Attempt) -> None:
         reason = attempt.finding.reason.value if attempt.finding else NO_REASON
-        self._attempts.labels(reason).inc()
+        self._inc(self._attempts, reason)
         if not attempt.host:
-            self._held.labels(reason).inc()
+            self._inc(self._held, reason)
         facts, verdict = attempt.facts, attempt.verdict
         if facts is not None:
-            self._sessions.labels(str(attempt.reused_connection).lower()).inc()
+            self._inc(self._sessions, str(attempt.reused_connection).lower())
             if not attempt.reused_connection and (facts.encrypted or facts.handshake_error):
-                self._handshakes.labels("failed" if facts.handshake_error else "done", facts.tls_version or NO_REASON).inc()
+                self._inc(self._handshakes, "failed" if facts.handshake_error else "done", facts.tls_version or NO_REASON)
         if verdict is not None:
             for mode, satisfied in (("dane", verdict.would_satisfy_dane), ("mta-sts", verdict.would_satisfy_sts)):
                 if satisfied is not None:
-                    self._shadow.labels(mode, str(satisfied).lower()).inc()
+                    self._inc(self._shadow, mode, str(satisfied).lower())
         timings = attempt.timings
-        for part, milliseconds in (
-            ("resolve", timings.resolve_ms),
-            ("connect", timings.connect_ms),
-            ("tls", timings.tls_ms),
-            ("transaction", timings.transaction_ms),
-        ):
-            if milliseconds is not None:
-                self._seconds.labels(part).observe(milliseconds / 1000)
+        self._time("resolve", timings.resolve_ms)
+        self._time("connect", timings.connect_ms)
+        self._time("tls", timings.tls_ms)
+        self._time("transaction", timings.transaction_ms)
 
     # ----------------------------------------------------------------------------------------------------- showing
 
@@ -136,11 +192,20 @@ class Metrics:
         """All metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
+    def _inc(self, counter: Counter, *labels: str) -> None:
+        """Add one.  Counters by labels are remembered here: prometheus_client's own look-up costs several times as much."""
+        key = (id(counter), labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = counter.labels(*labels)
+        child.inc()
+
+    def _time(self, part: str, milliseconds: float | None) -> None:
+        if milliseconds is not None:
+            self._parts[part].observe(milliseconds / 1000)
+
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"sealroute_{name}", text, labels, registry=self.registry)
-
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"sealroute_{name}", text, labels, registry=self.registry)
 
     def _histogram(self, name: str, text: str, buckets: Iterable[float], *labels: str) -> Histogram:
         return Histogram(f"sealroute_{name}", text, labels, registry=self.registry, buckets=tuple(buckets))
@@ -184,3 +249,6 @@ def _described(metrics: Metrics) -> Iterable[tuple[str, str, str, str]]:
             family = next(iter(item.describe()))
             name = f"{family.name}_total" if family.type == "counter" else family.name
             yield name, family.type, ", ".join(f"`{label}`" for label in item._labelnames), family.documentation
+    for what in PULLED:
+        name = f"sealroute_{what.name}_total" if what.kind == "counter" else f"sealroute_{what.name}"
+        yield name, what.kind, ", ".join(f"`{label}`" for label in what.labels), what.help

@@ -21,7 +21,9 @@ class Listener(Section):
     kind: Annotated[ListenerKind, choice(ListenerKind)] = Field(
         description="`relay` takes mail by source network; `submission` takes it from users after STARTTLS and AUTH."
     )
-    address: IpAddress = Field(default="127.0.0.1", description="IP address to listen on; `0.0.0.0` and `::` mean all.")
+    address: IpAddress = Field(
+        default="127.0.0.1", description="IP address to listen on; `0.0.0.0` all of IPv4, `::` all of both."
+    )
     port: Port | None = Field(
         default=None, description="TCP port. Default: 25 for relay, 587 for submission, 465 with implicit_tls."
     )
