@@ -63,8 +63,18 @@ class Conversation:
 
     @property
     def waiting(self) -> Waiting:
-        """While not NOTHING, the driver should stop reading."""
+        """What the engine waits for, to be seen in logs and tests."""
         return self._waiting
+
+    @property
+    def outcome_due(self) -> bool:
+        """The driver owes an outcome."""
+        return self._waiting is not Waiting.NOTHING
+
+    @property
+    def backlogged(self) -> bool:
+        """Input has come in ahead of an outcome: the driver should stop reading."""
+        return self._waiting is not Waiting.NOTHING and len(self._input) > 0
 
     @property
     def closed(self) -> bool:

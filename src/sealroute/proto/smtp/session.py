@@ -1,12 +1,13 @@
 """Values that pass between the SMTP server engine and whoever drives it: policy and limits in, events out.
 
-No behaviour here.  The engine (server.py) is told everything it must know about the world in `SessionPolicy` and
-`ServerLimits`, and asks for what it cannot do itself with events; it never looks anything up.
+No behaviour here but `client_key`.  The engine (server.py) is told everything it must know about the world in
+`SessionPolicy` and `ServerLimits`, and asks for what it cannot do itself with events; it never looks anything up.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 
 from sealroute.base.mail import Envelope, Origin
 
@@ -136,3 +137,9 @@ class AuthUnavailable:
 
 
 AuthOutcome = AuthAccepted | AuthRefused | AuthThrottled | AuthUnavailable
+
+
+def client_key(client_ip: str) -> str:
+    """What one client is counted by, wherever clients are counted: its IPv4 address, or its IPv6 /64."""
+    address = ip_address(client_ip)
+    return client_ip if address.version == 4 else str(ip_network((address, 64), strict=False))
