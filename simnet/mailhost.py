@@ -46,8 +46,8 @@ class Behaviour:
     """Announced and kept; None: SIZE is not offered."""
     more_keywords: tuple[str, ...] = ()
     replies: Mapping[str, str] = field(default_factory=dict)
-    """Replies in place of the usual ones, by stage: CONNECT EHLO HELO STARTTLS MAIL RCPT DATA END BDAT RSET QUIT, or
-    `RCPT address`."""
+    """Replies in place of the usual ones, by stage: CONNECT EHLO EHLO-TLS HELO STARTTLS MAIL RCPT DATA END BDAT RSET QUIT,
+    or `RCPT address`."""
     drop_at: str = ""
     """Close instead of answering this stage; also HANDSHAKE, and CONTENT for the first octets after 354."""
     silent_at: str = ""
@@ -122,6 +122,7 @@ class MailHost:
     def __init__(self, *, log: Path | None = None, spool: Path | None = None, keep_content: bool = True) -> None:
         self.messages: list[Received] = []
         self.connections: set[_Server] = set()
+        """Those open now."""
         self.dialled = 0
         """Connections accepted so far."""
         self.first_seen: dict[tuple[str, str], float] = {}
@@ -231,6 +232,8 @@ class _Server(asyncio.Protocol):
         self._chunk = 0
         self._chunk_last = False
         self._closing = False
+        self.verbs: list[str] = []
+        """Every command heard."""
         self._reset()
 
     def _reset(self) -> None:
@@ -248,7 +251,7 @@ class _Server(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         ip, port = transport.get_extra_info("sockname")[:2]
         self._listener = f"{ip}:{port}"
-        self._peer = transport.get_extra_info("peername")[0]
+        self.peer = transport.get_extra_info("peername")[0]
         self._answer("CONNECT", "220 mailhost.test ESMTP ready")
         self._flush()
 
@@ -348,6 +351,7 @@ class _Server(asyncio.Protocol):
         line = self._buffer[:end].decode("utf-8", "replace")
         self._buffer = self._buffer[end + 2 :]
         verb, _, argument = line.partition(" ")
+        self.verbs.append(verb)
         command = _COMMANDS.get(verb.upper())
         if command is None:
             self._out.append(b"500 5.5.1 Unknown command\r\n")
@@ -367,7 +371,8 @@ class _Server(asyncio.Protocol):
         lines = ["mailhost.test greets you", *(word for word, on in offers if on), *b.more_keywords, "ENHANCEDSTATUSCODES"]
         text = "\r\n".join([f"250-{line}" for line in lines[:-1]] + [f"250 {lines[-1]}"])
         self._reset()
-        self._answer("EHLO", text)
+        special = self._tls is not None and "EHLO-TLS" in (b.drop_at, b.silent_at, *b.replies)
+        self._answer("EHLO-TLS" if special else "EHLO", text)
 
     def _helo_command(self, argument: str) -> None:
         self._helo = argument
@@ -412,7 +417,7 @@ class _Server(asyncio.Protocol):
             self._out.append(b"452 4.5.3 Too many recipients\r\n")
             return
         if self._b.greylist_seconds:
-            first = self._host.first_seen.setdefault((self._peer, address), time.monotonic())
+            first = self._host.first_seen.setdefault((self.peer, address), time.monotonic())
             if time.monotonic() - first < self._b.greylist_seconds:
                 self._out.append(b"451 4.7.1 Greylisted, come back later\r\n")
                 return
@@ -473,7 +478,7 @@ class _Server(asyncio.Protocol):
             assert self._mail is not None
             version = (self._tls.version() or "") if self._tls else ""
             self._host.store(
-                Received(sim_id(content), self._listener, self._peer, version, getattr(self._tls, "sim_sni", ""), self._helo,
+                Received(sim_id(content), self._listener, self.peer, version, getattr(self._tls, "sim_sni", ""), self._helo,
                          self._mail, tuple(self._recipients), content, time.time())
             )  # fmt: skip
         elif not self._recipients:

@@ -75,7 +75,7 @@ class SmtpDialer:
             detail = f"no answer to the connection request within {self._settings.connect_timeout_seconds:g} s"
             return Finding(Reason.CONNECT_TIMEOUT, detail, host=target.host, ip=target.ip)
         except OSError as error:
-            return Finding(_connect_reason(error), _os_detail(error), host=target.host, ip=target.ip)
+            return Finding(_connect_reason(error), _os_detail(error, target), host=target.host, ip=target.ip)
         # Event loops already do so; a reply must not wait for a delayed ACK if one of them ever stops.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return None
@@ -111,8 +111,10 @@ def _connect_reason(error: OSError) -> Reason:
     return Reason.CONNECT_TIMEOUT
 
 
-def _os_detail(error: OSError) -> str:
-    """What the system said, without the address that asyncio puts into it."""
+def _os_detail(error: OSError, target: DialTarget) -> str:
+    """What the system said that the reason does not say already, without what asyncio adds."""
+    if isinstance(error, ConnectionRefusedError):
+        return f"by {target.ip} port {target.port}"
     return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
 
 
