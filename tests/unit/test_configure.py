@@ -133,6 +133,15 @@ def test_remove(store: FakeStore) -> None:
     assert [(change.actor, change.action) for change in store.changes("default")] == [("carol", "Remove")]
 
 
+def test_removing_what_demanded_something_is_warned_about(store: FakeStore) -> None:
+    save(store, plan_set(store, "default", "Contoso Bank", {"SmtpDaneMode": "Mandatory"}, LATER), "alice")
+    assert [str(warning) for warning in plan_remove(store, "default", "Contoso Bank").warnings] == [
+        "Identity: mail for its domains goes by another connector or the default, without its SmtpDaneMode Mandatory."
+    ]
+    save(store, plan_set(store, "default", "Contoso Bank", {"Enabled": "false"}, LATER), "alice")
+    assert not plan_remove(store, "default", "Contoso Bank").warnings
+
+
 @pytest.mark.parametrize(
     ("known", "identity", "sentence"),
     [

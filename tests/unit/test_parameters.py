@@ -372,7 +372,13 @@ WARNINGS: list[tuple[str, Connector, str]] = [
         change(GOOD, cloud_services_mail_enabled=True),
         "CloudServicesMailEnabled: it is kept, but Sealroute does not act on it.",
     ),
-]
+    (
+        "disabled", change(GOOD, enabled=False, smtp_dane_mode=SmtpDaneMode.MANDATORY, mta_sts_mode=MtaStsMode.MANDATORY),
+        "Enabled: mail for its domains goes by another connector or the default, "
+        "without its SmtpDaneMode Mandatory, MtaStsMode Mandatory.",
+    ),
+    ("test mode", change(GOOD, test_mode=True, tls_settings=TlsSettings.ENCRYPTION_ONLY), "without its TlsSettings EncryptionOnly."),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("connector", "sentence"), [case[1:] for case in WARNINGS], ids=[case[0] for case in WARNINGS])
@@ -385,6 +391,7 @@ def test_warnings_do_not_refuse(connector: Connector, sentence: str) -> None:
 def test_the_silent_connector_is_quiet_once_something_demands_tls() -> None:
     assert not check(change(_SILENT, tls_settings=TlsSettings.ENCRYPTION_ONLY)).warnings
     assert not check(change(_SILENT, mta_sts_mode=MtaStsMode.OPPORTUNISTIC)).warnings
+    assert not check(change(GOOD, enabled=False)).warnings
 
 
 OTHER = change(GOOD, guid=guid(2), name="Other")

@@ -223,6 +223,25 @@ def _may_be_plain(connector: Connector) -> tuple[str, str] | None:
     )
 
 
+def falls_back(connector: Connector) -> str | None:
+    """What to warn of when the connector's mail goes another way from now on: it demanded more than the default does."""
+    demands = []
+    if connector.smtp_dane_mode is SmtpDaneMode.MANDATORY:
+        demands.append("SmtpDaneMode Mandatory")
+    if connector.mta_sts_mode is MtaStsMode.MANDATORY:
+        demands.append("MtaStsMode Mandatory")
+    if connector.tls_settings is not None:
+        demands.append(f"TlsSettings {connector.tls_settings.value}")
+    if not demands:
+        return None
+    return f"mail for its domains goes by another connector or the default, without its {', '.join(demands)}."
+
+
+def _out_of_use(connector: Connector) -> tuple[str, str] | None:
+    warning = None if connector.enabled and not connector.test_mode else falls_back(connector)
+    return (warning, "`sealroute connector match` says what applies.") if warning else None
+
+
 def _not_acted_upon(field: str) -> Callable[[Connector], tuple[str, str] | None]:
     def problem(connector: Connector) -> tuple[str, str] | None:
         return ("it is kept, but Sealroute does not act on it.", "") if getattr(connector, field) else None
@@ -270,6 +289,11 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "may-be-plain", ("tls_settings", "smtp_dane_mode", "mta_sts_mode"),
         "Warned about when it is null and neither mode can demand anything.", _may_be_plain, warning=True,
+    ),
+    Rule(
+        "out-of-use", ("enabled", "test_mode", "smtp_dane_mode", "mta_sts_mode", "tls_settings"),
+        "Warned about when a connector that is disabled or in test mode demands something: its mail goes without.",
+        _out_of_use, warning=True,
     ),
     *(Rule("kept", (f,), "True is warned about: kept, not acted on.", _not_acted_upon(f), warning=True) for f in _KEPT_FIELDS),
 )  # fmt: skip

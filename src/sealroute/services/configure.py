@@ -14,8 +14,9 @@ from typing import Any
 from uuid import uuid4
 
 from sealroute.base.errors import OperatorError, Problem
+from sealroute.policy.choose import eligible
 from sealroute.policy.connector import Connector
-from sealroute.policy.connector_rules import check
+from sealroute.policy.connector_rules import check, falls_back
 from sealroute.policy.parameters import TABLE, Given, Parsed, Verb, parse_given
 from sealroute.ports import ConnectorStore
 
@@ -79,7 +80,9 @@ def plan_set(store: ConnectorStore, organization: str, identity: str, given: Map
 
 def plan_remove(store: ConnectorStore, organization: str, identity: str) -> Plan:
     """The end of a connector; raises OperatorError when there is none of that name."""
-    return Plan("Remove", find(store, organization, identity), None, ())
+    before = find(store, organization, identity)
+    warning = falls_back(before) if eligible(before) else None
+    return Plan("Remove", before, None, (), (Problem("Identity", warning),) if warning else ())
 
 
 def save(store: ConnectorStore, plan: Plan, actor: str) -> Connector | None:

@@ -1,35 +1,43 @@
 """Commands the way Exchange's administrators type them: `Set-OutboundConnector "Contoso Bank" -SmtpDaneMode Mandatory`.
 
-A small reader of PowerShell's command syntax as it arrives from any shell, that is: already split and unquoted.
-
-* Names of cmdlets and parameters are compared without regard to case; a parameter may be cut short while it stays unambiguous.
-* `-Name value`, `-Name:value`; a switch stands alone or has `:$true` / `:$false`; a flag does, or has its boolean after
-  a space.  `--name` is read as `-Name`.
-* Values without a name fill the positional parameters in their order.
-* A list goes on after a comma: `-RecipientDomains contoso.com, fabrikam.com` is one value.
-* What begins with `-` and a letter is a parameter; such a value is written `-Comment:-text`.  After `--` all are values.
-
-Every cmdlet has `-Output list|table|json`, `-Json` and `-?`; those that change something also `-WhatIf` and `-Confirm`.
-Values stay text here: what a parameter accepts is known to its handler.  Exit codes: the handler's; 2 for unusable input.
+What a cmdlet is, the register of them, running one, and its help.  Names are taken in any case; how arguments are read is
+in cmdlet_binding.  Every cmdlet has `-Output list|table|json`, `-Json` and `-?`; those that change something also `-WhatIf`
+and `-Confirm`.  Exit codes: the handler's; 2 for unusable input.
 """
 
 from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Protocol
 
-from sealroute.base.errors import InputError, OperatorError
-from sealroute.faces.cli.output import Format, choose_format, report
+from sealroute.base.errors import OperatorError
+from sealroute.faces.cli.cmdlet_binding import Bound, CmdletParameter, Takes, allowed_of, position_of, read_arguments
+from sealroute.faces.cli.output import report
 from sealroute.policy.connector import Connector
-from sealroute.policy.parameter_kinds import parse_boolean
-from sealroute.policy.parameters import split_list
 from sealroute.ports import ConnectorStore
 
+__all__ = [
+    "UNUSABLE_INPUT",
+    "Bound",
+    "CliContext",
+    "Cmdlet",
+    "CmdletParameter",
+    "Handler",
+    "Takes",
+    "all_cmdlets",
+    "bind",
+    "confirmed",
+    "find_cmdlet",
+    "help_text",
+    "is_cmdlet_name",
+    "parameters_of",
+    "register",
+    "run_cmdlet",
+]  # fmt: skip
 UNUSABLE_INPUT = 2
 """Exit code."""
 
@@ -59,65 +67,6 @@ class CliContext(Protocol):
     def now(self) -> datetime: ...
 
 
-class Takes(Enum):
-    """What follows a parameter's name."""
-
-    VALUE = "value"
-    LIST = "list"
-    SWITCH = "switch"
-    FLAG = "boolean"
-    """A Boolean of Exchange's that also may stand alone, like a switch."""
-
-
-@dataclass(frozen=True, slots=True)
-class CmdletParameter:
-    """One parameter of a cmdlet."""
-
-    name: str
-    help: str
-    takes: Takes = Takes.VALUE
-    allowed: str = ""
-    """What may be written, for the help."""
-    position: int | None = None
-    """Order among the values without a name."""
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A cmdlet's arguments after reading."""
-
-    values: Mapping[str, str]
-    """By the parameter's full name; a list is still one text (see `items`)."""
-    switches: frozenset[str] = frozenset()
-    """The names of the switches that are on."""
-    output: Format | None = None
-    confirm: bool | None = None
-    """What -Confirm said; None when it was not given."""
-
-    def get(self, name: str, default: str = "") -> str:
-        return self.values.get(name, default)
-
-    def items(self, name: str) -> tuple[str, ...]:
-        """The items of a list; empty when it was not given; raises OperatorError when one is empty."""
-        if name not in self.values:
-            return ()
-        try:
-            return split_list(self.values[name])
-        except InputError as error:
-            raise OperatorError.one(f"-{name}", f"{error}.") from None
-
-    def on(self, name: str) -> bool:
-        return name in self.switches
-
-    @property
-    def what_if(self) -> bool:
-        return "WhatIf" in self.switches
-
-    def format(self, default: Format) -> Format:
-        return self.output or default
-
-
 Handler = Callable[[Bound, CliContext], int]
 """Does the work and returns the exit code; raises OperatorError for unusable input."""
 
@@ -143,8 +92,6 @@ _CHANGING = (
     CmdletParameter("WhatIf", "Show what would change, and change nothing.", Takes.SWITCH),
     CmdletParameter("Confirm", "Ask before changing anything; -Confirm:$false never asks.", Takes.SWITCH),
 )
-_QUOTE = "In a POSIX shell put what begins with $ in single quotes: '$false'."
-"""An unquoted `$false` is an unset shell variable: the value vanishes before we see it."""
 _REGISTRY: dict[str, Cmdlet] = {}
 
 
@@ -191,141 +138,12 @@ def run_cmdlet(argv: Sequence[str], context: CliContext) -> int:
 
 def bind(cmdlet: Cmdlet, arguments: Sequence[str]) -> Bound:
     """Match arguments to the cmdlet's parameters; raises OperatorError."""
-    reader = _Reader(cmdlet, list(arguments))
-    reader.read()
-    missing = [p.name for p in cmdlet.parameters if p.required and p.name not in reader.values]
-    if missing and not reader.switches.get("Help"):
-        raise OperatorError.one(f"-{missing[0]}", "it is required.", f"See {cmdlet.name} -? for all parameters.")
-    on = frozenset(name for name, value in reader.switches.items() if value and name not in ("Json", "Confirm"))
-    return Bound(reader.values, on, reader.output(), reader.switches.get("Confirm"))
+    return read_arguments(cmdlet.name, parameters_of(cmdlet), arguments)
 
 
 def parameters_of(cmdlet: Cmdlet) -> tuple[CmdletParameter, ...]:
     """The cmdlet's own parameters and those that every cmdlet has."""
     return cmdlet.parameters + (_CHANGING if cmdlet.changes else ()) + _COMMON
-
-
-class _Reader:
-    """Reads one command line from left to right."""
-
-    def __init__(self, cmdlet: Cmdlet, rest: list[str]) -> None:
-        self._parameters = parameters_of(cmdlet)
-        self._cmdlet = cmdlet.name
-        self._rest = rest
-        self._at = 0
-        self._names_over = False
-        self.values: dict[str, str] = {}
-        self.switches: dict[str, bool] = {}
-
-    def read(self) -> None:
-        unnamed: list[str] = []
-        while self._at < len(self._rest):
-            word = self._rest[self._at]
-            if word == "--" and not self._names_over:
-                self._names_over = True
-                self._at += 1
-            elif self._is_name(word):
-                self._at += 1
-                self._read_named(word)
-            else:
-                unnamed.append(self._value_with_commas())
-        self._place(unnamed)
-
-    def _is_name(self, word: str) -> bool:
-        bare = word.lstrip("-")
-        return not self._names_over and word != bare and len(word) - len(bare) <= 2 and (bare[:1].isalpha() or bare == "?")
-
-    def _read_named(self, word: str) -> None:
-        name, colon, value = word.lstrip("-").partition(":")
-        parameter = self._find(name)
-        if parameter.name in self.values or parameter.name in self.switches:
-            raise OperatorError.one(f"-{parameter.name}", "it is given more than once.")
-        if parameter.takes is Takes.FLAG and not colon and self._at < len(self._rest) and _is_boolean(self._rest[self._at]):
-            self.switches[parameter.name] = parse_boolean(self._next())
-        elif parameter.takes in (Takes.SWITCH, Takes.FLAG):
-            self.switches[parameter.name] = self._switch(parameter, value) if colon else True
-        elif value:
-            self._at -= 1
-            self._rest[self._at] = value
-            self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
-        else:
-            self._need_value(parameter)
-            self.values[parameter.name] = self._value_with_commas() if parameter.takes is Takes.LIST else self._next()
-
-    def _next(self) -> str:
-        self._at += 1
-        return self._rest[self._at - 1]
-
-    def _need_value(self, parameter: CmdletParameter) -> None:
-        if self._at == len(self._rest):
-            raise OperatorError.one(f"-{parameter.name}", "it needs a value.", f"{_allowed(parameter)} {_QUOTE}".lstrip())
-        word = self._rest[self._at]
-        if self._is_name(word):
-            fix = f"{_QUOTE} A value that begins with a hyphen is written -{parameter.name}:{word}."
-            raise OperatorError.one(f"-{parameter.name}", f"it needs a value, and {word} is a parameter.", fix)
-
-    def _value_with_commas(self) -> str:
-        """The next word, and those that a comma at its end or at their beginning joins to it."""
-        text = self._next()
-        while self._at < len(self._rest) and (text.endswith(",") or self._rest[self._at].startswith(",")):
-            if self._is_name(self._rest[self._at]):
-                break
-            text += self._next()
-        return text
-
-    def _find(self, name: str) -> CmdletParameter:
-        lower = "help" if name == "?" else name.lower()
-        found = [p for p in self._parameters if p.name.lower().startswith(lower)]
-        exact = [p for p in found if p.name.lower() == lower]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
-        if found:
-            names = ", ".join(f"-{p.name}" for p in found)
-            raise OperatorError.one(f"-{name}", "it is ambiguous.", f"It could be {names}.")
-        close = difflib.get_close_matches(lower, [p.name.lower() for p in self._parameters], n=1)
-        meant = next((f"Did you mean -{p.name}?" for p in self._parameters if p.name.lower() in close), "")
-        raise OperatorError.one(
-            f"-{name}", "there is no such parameter.", meant or f"See {self._cmdlet} -? for all parameters."
-        )
-
-    def _switch(self, parameter: CmdletParameter, value: str) -> bool:
-        try:
-            return parse_boolean(value)
-        except InputError as error:
-            raise OperatorError.one(f"-{parameter.name}", f"{error}.", f"Allowed: $true, $false. {_QUOTE}") from None
-
-    def _place(self, unnamed: list[str]) -> None:
-        """Give the values without a name to the positional parameters not named already."""
-        free = sorted((p for p in self._parameters if p.position is not None and p.name not in self.values), key=_position)
-        for parameter, value in zip(free, unnamed, strict=False):
-            self.values[parameter.name] = value
-        if extra := unnamed[len(free) :]:
-            raise OperatorError.one(extra[0], "no parameter takes this value.", "Write it after the parameter it belongs to.")
-
-    def output(self) -> Format | None:
-        given = self.values.pop("Output", None)
-        try:
-            chosen = None if given is None else Format(given.lower())
-        except ValueError:
-            raise OperatorError.one("-Output", f"{given!r} is not a format.", "Allowed: list, table, json.") from None
-        as_json = self.switches.get("Json", False)
-        return choose_format(chosen, as_json, Format.LIST) if chosen or as_json else None
-
-
-def _is_boolean(text: str) -> bool:
-    try:
-        parse_boolean(text)
-    except InputError:
-        return False
-    return True
-
-
-def _position(parameter: CmdletParameter) -> int:
-    return parameter.position or 0
-
-
-def _allowed(parameter: CmdletParameter) -> str:
-    return f"Allowed: {parameter.allowed}." if parameter.allowed else ""
 
 
 def confirmed(bound: Bound, question: str, *, ask_unasked: bool = False) -> bool:
@@ -346,12 +164,12 @@ def help_text(cmdlet: Cmdlet) -> str:
     lines = [cmdlet.name, f"    {cmdlet.synopsis}", "", "Usage", f"    {cmdlet.name} {_usage(cmdlet)}", "", "Parameters"]
     for parameter in parameters_of(cmdlet):
         lines.append(f"    -{parameter.name}{' (required)' if parameter.required else ''}")
-        lines.append(f"        {parameter.help}{' ' + _allowed(parameter) if parameter.allowed else ''}")
+        lines.append(f"        {parameter.help}{' ' + allowed_of(parameter) if parameter.allowed else ''}")
     return "\n".join(lines) + "\n"
 
 
 def _usage(cmdlet: Cmdlet) -> str:
-    placed = sorted((p for p in cmdlet.parameters if p.position is not None), key=_position)
+    placed = sorted((p for p in cmdlet.parameters if p.position is not None), key=position_of)
     words = [f"<{p.name}>" if p.required else f"[<{p.name}>]" for p in placed]
     words += [f"-{p.name} <{p.takes.value}>" for p in cmdlet.parameters if p.required and p.position is None]
     return " ".join([*words, "[-Parameter value ...]"])

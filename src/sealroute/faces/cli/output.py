@@ -1,8 +1,8 @@
 """How every command shows records: a list like PowerShell's Format-List, a table, or JSON.
 
 A record is a mapping of plain JSON values.  JSON keeps their types; list and table spell them as Exchange does (`True`,
-`{a, b}`, nothing for null); a table cuts long lists short, as PowerShell does.  Text that came from outside may hold control characters: a terminal never sees them raw.
-Answers go to stdout, what went wrong to stderr.
+`{a, b}`, nothing for null); a table cuts long lists short, as PowerShell does.  Text that came from outside may hold control
+characters: a terminal never sees them raw.  Answers go to stdout, what went wrong to stderr.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Annotated, Any, TextIO, assert_never
 import typer
 
 from sealroute.base.errors import OperatorError
-
 
 TABLE_ITEMS = 4
 """Items of a list that a table shows, when there are more than one more."""
