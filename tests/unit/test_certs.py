@@ -44,15 +44,18 @@ def seq(*parts: bytes, tag: int = 0x30) -> bytes:
     return bytes([tag]) + head + body
 
 
-def with_extensions(*extensions: bytes, subject: bytes = b"\x30\x00") -> Certificate:
-    """A certificate put together by hand, its signature worthless, with exactly these extension elements."""
+def by_hand(*tail: bytes, subject: bytes = b"\x30\x00", until: bytes = b"\x17\x0d270101000000Z") -> Certificate:
+    """A certificate put together octet by octet, its signature worthless; `tail` follows the key."""
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
-    dates = seq(seq(b"260101000000Z", tag=0x17), seq(b"270101000000Z", tag=0x17))
+    dates = seq(seq(b"260101000000Z", tag=0x17), until)
     version, serial = bytes.fromhex("a003020102"), bytes.fromhex("020101")
-    key = root().spki
-    tail = [seq(seq(*extensions), tag=0xA3)] if extensions else []
-    tbs = seq(version, serial, algorithm, b"\x30\x00", dates, subject, key, *tail)
+    tbs = seq(version, serial, algorithm, b"\x30\x00", dates, subject, root().spki, *tail)
     return Certificate(seq(tbs, algorithm, seq(b"\x00" + bytes.fromhex("3006020101020101"), tag=0x03)))
+
+
+def with_extensions(*extensions: bytes, subject: bytes = b"\x30\x00") -> Certificate:
+    """One with exactly these extension elements."""
+    return by_hand(*([seq(seq(*extensions), tag=0xA3)] if extensions else []), subject=subject)
 
 
 def extension(oid: str, value: bytes, *middle: bytes) -> bytes:
@@ -157,6 +160,12 @@ def test_key_usage(value: str, expected: bool) -> None:
     assert with_extensions(extension(KU, bytes.fromhex(value))).key_may_serve_tls is expected
 
 
+def test_keys_that_may_sign_certificates() -> None:
+    assert Certificate(root().der).key_may_sign_certificates
+    assert with_extensions().key_may_sign_certificates
+    assert not leaf().key_may_sign_certificates
+
+
 def test_extended_key_usage() -> None:
     assert leaf(wish=Wish(now=NOW, eku=(ANY_EKU,))).may_serve_tls
     assert not leaf(wish=Wish(now=NOW, eku=(CLIENT_AUTH,))).may_serve_tls
@@ -203,9 +212,14 @@ def test_a_common_name_that_is_not_text_or_not_ascii_does_not_count() -> None:
 
 
 def test_impossible_dates_are_none() -> None:
-    good = with_extensions().der
-    odd = Certificate(good.replace(b"270101000000Z", b"271301000000Z"))
-    assert odd.not_after is None
+    assert by_hand(until=b"\x17\x0d271301000000Z").not_after is None
+    assert by_hand(until=seq(b"00000101000000Z", tag=0x18)).not_after is None
+    assert by_hand(until=seq(b"99991231235959Z", tag=0x18)).not_after == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+def test_unique_identifiers_before_the_extensions_are_passed_over() -> None:
+    unique = seq(b"\x00\x01", tag=0x81)
+    assert by_hand(unique, seq(seq(extension(BC, b"\x30\x03\x01\x01\xff")), tag=0xA3)).is_ca
 
 
 # ------------------------------------------------------------------------------------------------------------ names

@@ -31,6 +31,7 @@ _EKU_FOR_SERVERS = frozenset({bytes.fromhex("2b06010505070301"), bytes.fromhex("
 """serverAuth and anyExtendedKeyUsage [RFC 5280 §4.2.1.12]."""
 _KU_FOR_SERVERS = 0x80 | 0x20 | 0x08
 """digitalSignature, keyEncipherment, keyAgreement: the uses a TLS server has for its key [RFC 5280 §4.2.1.3]."""
+_KU_CERT_SIGN = 0x04
 _EXTENSIONS_TAG = 0xA3
 _DNS_NAME_TAG = 0x82
 
@@ -216,6 +217,14 @@ class Certificate:
     @cached_property
     def key_may_serve_tls(self) -> bool:
         """True when keyUsage is absent, or allows one of the uses a TLS server has for its key [RFC 5280 §4.2.1.3]."""
+        return self._key_may(_KU_FOR_SERVERS)
+
+    @cached_property
+    def key_may_sign_certificates(self) -> bool:
+        """True when keyUsage is absent or has keyCertSign."""
+        return self._key_may(_KU_CERT_SIGN)
+
+    def _key_may(self, uses: int) -> bool:
         value = (self.extensions or {}).get(_OID_KEY_USAGE)
         if value is None:
             return self.extensions is not None
@@ -223,7 +232,7 @@ class Certificate:
             bits = asn1.whole(value, asn1.BIT_STRING).value
         except asn1.DerError:
             return False
-        return len(bits) >= 2 and bool(bits[1] & _KU_FOR_SERVERS)
+        return len(bits) >= 2 and bool(bits[1] & uses)
 
 
 NameKey = tuple[tuple[bytes, str | bytes], ...]

@@ -10,7 +10,7 @@ Rules that hold here:
 * The anchor may be an intermediate, and its own dates count like all others.  OpenSSL's DANE code forgets the dates of an
   anchor that is not self-signed; we do not.
 * The leaf and every CA must be allowed to serve TLS if they restrict it (extendedKeyUsage), as OpenSSL has it.
-* At least 112 bits: keys of RSA 2048 or EC 224 and up, signatures over SHA-224 and up (not the anchor's own signature).
+* Keys and signatures (but the anchor's own) are strong enough, see base/keys.
 * Only the first MAX_PRESENTED certificates are looked at, and at most MAX_PATHS ways are tried.
 * Revocation is not checked: it would need the network, and neither DANE nor MTA-STS depends on it.
 
@@ -25,31 +25,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
-from cryptography.hazmat.primitives.serialization import load_der_public_key
 from OpenSSL import crypto
 
 from sealroute.base.certnames import NameMatch, match_name, permits_name
 from sealroute.base.certs import Certificate, NameKey
 from sealroute.base.errors import InputError
+from sealroute.base.keys import weakness
 from sealroute.base.pem import read_pem
+from sealroute.base.times import rfc3339
 
 MAX_PRESENTED = 20
 MAX_PATH_LENGTH = 10
 MAX_PATHS = 8
 MAX_STEPS = 160
-MIN_DIGEST_BYTES = 28
-MIN_RSA_BITS = 2048
-MIN_EC_BITS = 224
-
-# Result codes of X509_verify_cert() that get an outcome of their own; stable since OpenSSL 1.0.
-_NOT_YET_VALID = 9
-_EXPIRED = 10
-_NO_WAY = frozenset({2, 18, 19, 20, 21, 27, 28})
-"""No issuer, self-signed, unverifiable leaf, untrusted, rejected."""
 
 
 class ChainOutcome(Enum):
@@ -69,6 +58,26 @@ class ChainOutcome(Enum):
     """No way leads from the leaf to an anchor."""
 
 
+# Result codes of X509_verify_cert(), the same in all releases of OpenSSL since 3.0; the messages are not.
+_OUTCOMES = {
+    2: ChainOutcome.NOT_TRUSTED,  # no issuer
+    9: ChainOutcome.NOT_YET_VALID,
+    10: ChainOutcome.EXPIRED,
+    18: ChainOutcome.NOT_TRUSTED,  # self-signed
+    19: ChainOutcome.NOT_TRUSTED,  # self-signed in the chain
+    20: ChainOutcome.NOT_TRUSTED,  # no issuer among the trusted
+    21: ChainOutcome.NOT_TRUSTED,  # a lone leaf
+    27: ChainOutcome.NOT_TRUSTED,  # not trusted
+    28: ChainOutcome.NOT_TRUSTED,  # rejected
+}
+_SENTENCES = {
+    7: "its signature was not made by its issuer",
+    25: "it allows fewer authorities below it than there are (path length)",
+    34: "it has a critical extension that is not understood",
+    47: "an authority above it may not speak for its names (name constraints)",
+    48: "an authority above it may not speak for its names (name constraints)",
+    79: "it is not an authority (basic constraints)",
+}
 _CLOSENESS = {outcome: rank for rank, outcome in enumerate(ChainOutcome)}
 
 
@@ -185,30 +194,6 @@ def with_name(result: ChainResult, names: Sequence[str], *, common_name: bool) -
     )
 
 
-def signed_by_key(certificate: Certificate, spki: bytes) -> bool:
-    """True when the certificate's signature was made with the bare public key (DER subjectPublicKeyInfo)."""
-    parsed = certificate.parsed
-    if parsed is None:
-        return False
-    try:
-        key = load_der_public_key(spki)
-        scheme = parsed.signature_algorithm_parameters
-        digest = parsed.signature_hash_algorithm
-        signature, content = parsed.signature, parsed.tbs_certificate_bytes
-        match key, scheme, digest:
-            case rsa.RSAPublicKey(), padding.PKCS1v15() | padding.PSS(), digest if digest is not None:
-                key.verify(signature, content, scheme, digest)
-            case ec.EllipticCurvePublicKey(), ec.ECDSA(), _:
-                key.verify(signature, content, scheme)
-            case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey(), None, _:
-                key.verify(signature, content)
-            case _:
-                return False
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        return False
-    return True
-
-
 def _paths(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Certificate]) -> Iterator[tuple[Certificate, ...]]:
     """Ways from the leaf to an anchor that fit by name, the shortest first; at most MAX_PATHS, searched in bounded steps."""
     issuers: dict[NameKey | None, list[Certificate]] = {}
@@ -237,20 +222,22 @@ def _paths(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Cer
 
 def _judge(path: tuple[Certificate, ...], at: datetime) -> ChainResult:
     """What OpenSSL and our own rules say of one way."""
-    for certificate in path:
-        if problem := certificate.problem:
+    for depth, certificate in enumerate(path):
+        problem = certificate.problem
+        if not problem and depth > 0 and not certificate.key_may_sign_certificates:
+            problem = "its key usage does not allow it to sign certificates"
+        if problem:
             return ChainResult(ChainOutcome.INVALID, _at(certificate, problem), path)
     error = _openssl_error(path, at)
     if error is not None:
         code, depth, message = error
-        outcome = ChainOutcome.INVALID
-        if code == _EXPIRED:
-            outcome = ChainOutcome.EXPIRED
-        elif code == _NOT_YET_VALID:
-            outcome = ChainOutcome.NOT_YET_VALID
-        elif code in _NO_WAY:
-            outcome = ChainOutcome.NOT_TRUSTED
-        return ChainResult(outcome, _at(path[min(depth, len(path) - 1)], message), path)
+        outcome = _OUTCOMES.get(code, ChainOutcome.INVALID)
+        culprit = path[min(depth, len(path) - 1)]
+        if outcome is ChainOutcome.EXPIRED and culprit.not_after is not None:
+            message = f"the certificate expired at {rfc3339(culprit.not_after)}"
+        elif outcome is ChainOutcome.NOT_YET_VALID and culprit.not_before is not None:
+            message = f"the certificate is not valid before {rfc3339(culprit.not_before)}"
+        return ChainResult(outcome, _at(culprit, _SENTENCES.get(code, message)), path)
     for depth, certificate in enumerate(path):
         if problem := _unfit(certificate, depth, is_anchor=depth == len(path) - 1):
             return ChainResult(ChainOutcome.INVALID, _at(certificate, problem), path)
@@ -284,19 +271,7 @@ def _unfit(certificate: Certificate, depth: int, *, is_anchor: bool) -> str:
         return "its extended key usage does not allow TLS servers"
     if depth == 0 and not certificate.key_may_serve_tls:
         return "its key usage does not allow TLS servers"
-    parsed: Any = certificate.parsed
-    try:
-        key = parsed.public_key()
-        digest = None if is_anchor and depth > 0 else parsed.signature_hash_algorithm
-    except (UnsupportedAlgorithm, ValueError):
-        return "its key or signature algorithm is not supported"
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        return f"its RSA key has only {key.key_size} bits"
-    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < MIN_EC_BITS:
-        return f"its EC key has only {key.key_size} bits"
-    if digest is not None and digest.digest_size < MIN_DIGEST_BYTES:
-        return f"its signature uses {digest.name}, which is too weak"
-    return ""
+    return weakness(certificate, signature=not is_anchor or depth == 0)
 
 
 def _at(certificate: Certificate, message: str) -> str:

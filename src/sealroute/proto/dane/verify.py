@@ -26,8 +26,9 @@ from datetime import datetime
 from enum import Enum
 
 from sealroute.base.certs import Certificate
-from sealroute.base.chain import ChainOutcome, ChainResult, find_path, presented, signed_by_key, with_name
+from sealroute.base.chain import ChainOutcome, ChainResult, find_path, presented, with_name
 from sealroute.base.dnsdata import Tlsa
+from sealroute.base.keys import signed_by_key
 from sealroute.proto.dane.records import Matching, Selector, Usage, classify, outranked
 
 MAX_RECORDS = 100
@@ -201,11 +202,12 @@ class _Comparison:
             published = Certificate(record.data)
             anchors += [published] if published != leaf and published not in anchors else []
         best = self._judge(pool, anchors) if anchors else None
-        if not (best and best.ok) and record.matching == Matching.FULL and record.selector == Selector.SPKI:
-            # A bare key vouches for what it signed: those certificates become the ends of the chain.
+        found = best is not None and best.outcome is not ChainOutcome.NOT_TRUSTED
+        if not found and record.matching == Matching.FULL and record.selector == Selector.SPKI:
+            # A bare key vouches for what it signed: those certificates become the ends of the chain.  Where the key's own
+            # certificate is sent and leads to the leaf, that one is judged instead, as OpenSSL does.
             signed = [item for item in self._chain if signed_by_key(item, record.data)]
-            by_key = self._judge(pool, signed) if signed else None
-            best = by_key if by_key and by_key.closer_than(best) else best
+            best = self._judge(pool, signed) if signed else best
         if best and best.ok:
             return RecordResult(record, usable=True, matched=True, depth=len(best.path) - 1, name=best.matched_name)
         if best is None or best.outcome is ChainOutcome.NOT_TRUSTED:
