@@ -37,7 +37,7 @@ __all__ = [
     "parameters_of",
     "register",
     "run_cmdlet",
-]  # fmt: skip
+]
 UNUSABLE_INPUT = 2
 """Exit code."""
 
