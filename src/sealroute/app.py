@@ -89,7 +89,12 @@ def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:
     """HTTPS for MTA-STS policies."""
     wanted = settings.mta_sts
     context = policy_client_context(_text(wanted.ca_file))
-    return HttpsPolicyFetcher(resolver, context, FetchRules(port=wanted.https_port, timeout_seconds=wanted.timeout_seconds))
+    rules = FetchRules(
+        port=wanted.https_port,
+        timeout_seconds=wanted.timeout_seconds,
+        allow_private=settings.delivery.allow_private_destinations,
+    )
+    return HttpsPolicyFetcher(resolver, context, rules)
 
 
 @contextlib.asynccontextmanager
