@@ -22,10 +22,10 @@ GOOD = PROFILES["tls"]
 PATIENT = DialSettings(helo_name="gw.example.com")
 IMPATIENT = {
     # Only the silence in question is to run into a time limit, however busy the machine.
-    "CONNECT": replace(PATIENT, greeting_timeout_seconds=0.2),
-    "EHLO": replace(PATIENT, command_timeout_seconds=0.2),
-    "STARTTLS": replace(PATIENT, command_timeout_seconds=0.2),
-    "HANDSHAKE": replace(PATIENT, tls_timeout_seconds=0.2),
+    "CONNECT": replace(PATIENT, greeting_timeout_seconds=0.4),
+    "EHLO": replace(PATIENT, command_timeout_seconds=0.4),
+    "STARTTLS": replace(PATIENT, command_timeout_seconds=0.4),
+    "HANDSHAKE": replace(PATIENT, tls_timeout_seconds=0.4),
 }
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Overriding the"),
@@ -107,7 +107,7 @@ CASES = {
     ),
     "handshake silent": (
         replace(GOOD, silent_at="HANDSHAKE"),
-        f"unusable, offered True, {GRANTED}, no TLS: the TLS handshake was not finished after 0.2 s",
+        f"unusable, offered True, {GRANTED}, no TLS: the TLS handshake was not finished after 0.4 s",
     ),
     "injection": (
         PROFILES["inject"],
@@ -133,7 +133,7 @@ CASES = {
     ),
     "greeting silent": (
         replace(GOOD, silent_at="CONNECT"),
-        "failed: 450 4.4.315 Connection timed out: no greeting within 0.2 s",
+        "failed: 450 4.4.315 Connection timed out: no greeting within 0.4 s",
     ),
     "EHLO dropped": (
         replace(GOOD, drop_at="EHLO"),
@@ -142,7 +142,7 @@ CASES = {
     ),
     "EHLO silent": (
         replace(GOOD, silent_at="EHLO"),
-        "failed: 450 4.4.315 Connection timed out: no reply to EHLO gw.example.com within 0.2 s",
+        "failed: 450 4.4.315 Connection timed out: no reply to EHLO gw.example.com within 0.4 s",
     ),
     "STARTTLS dropped": (
         replace(GOOD, drop_at="STARTTLS"),
@@ -150,7 +150,7 @@ CASES = {
     ),
     "STARTTLS silent": (
         replace(GOOD, silent_at="STARTTLS"),
-        "failed: 450 4.4.315 Connection timed out: no reply to STARTTLS within 0.2 s",
+        "failed: 450 4.4.315 Connection timed out: no reply to STARTTLS within 0.4 s",
     ),
 }
 
@@ -239,9 +239,9 @@ async def test_nobody_answers() -> None:
         for filler in (first, second):
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
-        settings = replace(PATIENT, connect_timeout_seconds=0.2)
+        settings = replace(PATIENT, connect_timeout_seconds=0.4)
         result = await SmtpDialer(settings).dial(DialTarget("mx", "127.0.0.1", full.getsockname()[1], None))
-    assert summary(result) == ("failed: 450 4.4.315 Connection timed out: no answer to the connection request within 0.2 s")
+    assert summary(result) == ("failed: 450 4.4.315 Connection timed out: no answer to the connection request within 0.4 s")
 
 
 async def test_the_source_address_is_used(host: MailHost, files: tuple[str, str]) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sealroute.base.mail import BodyType, Notify, Recipient, Ret
 from sealroute.proto.smtp.client import ClientOptions, SmtpClient
@@ -513,3 +515,35 @@ def test_the_servers_own_recipient_limit_counts() -> None:
 )
 def test_size_announcements(line: str, limit: int | None) -> None:
     assert play(open_script(line), bytewise=False).client.capabilities.size_limit_bytes == limit
+
+
+_ANSWERS = st.sampled_from(
+    [
+        OK,
+        OK,
+        OK,
+        GO,
+        TAKEN,
+        NO,
+        LATER,
+        b"421 bye\r\n",
+        b"452 4.5.3 many\r\n",
+        b"220 go\r\n",
+        b"250-a\r\n",
+        b"x\r\n",
+        b"2",
+        ehlo(*FULL),
+    ]
+)
+
+
+@given(st.lists(st.lists(_ANSWERS, max_size=4).map(b"".join), max_size=12), st.sampled_from([(), FULL, ("CHUNKING", *FULL)]))
+def test_whatever_a_server_says(answers: list[bytes], keywords: tuple[str, ...]) -> None:
+    """Invariant: nothing raises, a finished mail has all outcomes, and none is accepted before its content went out."""
+    played = play(open_script(*keywords) + answers, THREE, bytewise=False)
+    client = played.client
+    assert (client.state is State.MAIL) == (None in client.outcomes)
+    accepted = [outcome for outcome in client.outcomes if outcome is not None and outcome.ending is Ending.ACCEPTED]
+    assert not accepted or any(CONTENT in said for said in played.said)
+    client.lost(Ending.LOST, "gone")
+    assert None not in client.outcomes
