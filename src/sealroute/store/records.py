@@ -44,7 +44,11 @@ def recipients_text(recipients: tuple[Recipient, ...]) -> str:
 
 def recipients_of(text: str) -> tuple[Recipient, ...]:
     """What recipients_text wrote."""
-    return tuple(Recipient(item["a"], Notify(item["n"]) if "n" in item else None, item.get("o")) for item in json.loads(text))
+    return _recipients(json.loads(text))
+
+
+def _recipients(items: list[dict[str, Any]]) -> tuple[Recipient, ...]:
+    return tuple(Recipient(item["a"], Notify(item["n"]) if "n" in item else None, item.get("o")) for item in items)
 
 
 # ---------------------------------------------------------------------------------------------------------- messages
@@ -76,7 +80,7 @@ def message_of(row: SqlRow[Any]) -> Message:
     mail = parameters["mail"]
     envelope = Envelope(
         sender=row.sender,
-        recipients=recipients_of(parameters["recipients"]),
+        recipients=_recipients(parameters["recipients"]),
         body=BodyType(mail.get("body", BodyType.SEVEN_BIT.value)),
         smtputf8=mail.get("smtputf8", False),
         ret=Ret(mail["ret"]) if "ret" in mail else None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -157,13 +156,14 @@ def _row_of(item: Any) -> TraceRow:
 
 def _made_for(recipient: str, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Attempts of the recipient's domain that decided about it or about nobody, up to the one that settled its fate."""
-    domain = ""
-    with suppress(InputError):
+    try:
         domain = address_domain(recipient)
+    except InputError:
+        return []  # no attempt is ever made for what has no domain
     chosen: list[dict[str, Any]] = []
     wanted = recipient.casefold()
     for record in records:
-        if domain and record["domain"] != domain:
+        if record["domain"] != domain:
             continue
         fates = record.get("recipients", [])
         own = [fate["fate"] for fate in fates if fate["address"].casefold() == wanted]

@@ -1,0 +1,332 @@
+"""The durable queue: every transition of store/schema, and what is left after each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from sealroute.base.errors import StoreUnavailable
+from sealroute.policy.attempt import Fate
+from sealroute.policy.record import attempt_record
+from sealroute.ports import GroupState, TraceQuery
+from sealroute.store.store import Store, open_store
+from tests.store_making import (
+    LATER,
+    NOW,
+    accept,
+    counted,
+    full_message,
+    group_of,
+    message_to,
+    received,
+    rows,
+    run_of,
+    url_in,
+)
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    opened = open_store(url_in(tmp_path), node_id="node-a")
+    await opened.queue.start_node(NOW)
+    yield opened
+    await opened.close()
+
+
+def groups(folder: Path) -> list[tuple[str, str | None]]:
+    found = rows(folder, "SELECT state, owner FROM recipient_group ORDER BY id")
+    return [(state, owner) for state, owner in found]
+
+
+async def test_a_message_comes_back_as_it_was_given(store: Store) -> None:
+    message = full_message()
+    await store.queue.add(message, [group_of(message)], received(message), active=False)
+    assert await store.queue.message(message.id) == message
+    (group,) = await store.queue.take_due(NOW, 10)
+    assert group.recipients == message.envelope.recipients
+
+
+async def test_an_unknown_message_is_none(store: Store) -> None:
+    assert await store.queue.message("no-such") is None
+
+
+async def test_content_is_stored_once_for_all_domains(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com", "eve@example.com")
+    await store.queue.add(message, [group_of(message), group_of(message, "example.com")], [], active=True)
+    assert counted(tmp_path) == {"message": 1, "recipient_group": 2}
+
+
+async def test_an_active_message_is_not_due_for_others(store: Store, tmp_path: Path) -> None:
+    await accept(store, active=True)
+    assert groups(tmp_path) == [("active", "node-a")]
+    assert await store.queue.take_due(NOW + HOUR, 10) == []
+    assert await store.queue.next_due() is None
+
+
+async def test_due_groups_are_leased_oldest_first_and_no_more_than_asked(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com")
+    times = [NOW + timedelta(minutes=minutes) for minutes in (3, 1, 2, 90)]
+    waiting = [group_of(message, next_attempt_at=moment) for moment in times]
+    await store.queue.add(message, waiting, [], active=False)
+    assert await store.queue.next_due() == times[1]
+    assert await store.queue.take_due(NOW, 10) == []
+    assert await store.queue.take_due(NOW + HOUR, 2) == [waiting[1], waiting[2]]
+    assert await store.queue.take_due(NOW + HOUR, 2) == [waiting[0]]
+    assert await store.queue.next_due() == times[3]
+    assert dict(await store.queue.depth()) == {GroupState.QUEUED: 1, GroupState.ACTIVE: 3, GroupState.SUSPENDED: 0}
+
+
+async def test_delivered_to_all_leaves_only_the_trace(store: Store, tmp_path: Path) -> None:
+    message, group = await accept(store, "bob@contoso.com", "carol@contoso.com")
+    await store.queue.settle(run_of(group, bob=Fate.DELIVERED, carol=Fate.FAILED))
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+    assert rows(tmp_path, "SELECT recipient, status, to_ip, connector FROM trace_message ORDER BY recipient") == [
+        ("bob@contoso.com", "Delivered", "192.0.2.25", "Contoso"),
+        ("carol@contoso.com", "Failed", "192.0.2.25", "Contoso"),
+    ]
+    assert rows(tmp_path, "SELECT event FROM trace_event ORDER BY id") == ["RECEIVE", "SEND", "SEND"]
+    assert await store.queue.message(message.id) is None
+
+
+async def test_the_deferred_wait_and_the_others_have_left(store: Store) -> None:
+    message, group = await accept(store, "bob@contoso.com", "carol@contoso.com", "dave@contoso.com")
+    settled = replace(
+        run_of(group, bob=Fate.DELIVERED, carol=Fate.DEFERRED), last_route=("mx.contoso.com", "192.0.2.25"), delay_notified=True
+    )
+    await store.queue.settle(settled)
+    (waiting,) = await store.queue.take_due(NOW + HOUR, 10)
+    assert waiting == replace(
+        group,
+        recipients=group.recipients[1:],
+        next_attempt_at=NOW + timedelta(minutes=15),
+        attempts=1,
+        last_finding=LATER,
+        last_route=("mx.contoso.com", "192.0.2.25"),
+        delay_notified=True,
+    )
+    assert await store.queue.message(message.id) is not None
+    assert {row.recipient[0]: row.status for row in store.admin.traces.search(TraceQuery(NOW - HOUR, NOW + HOUR))} == {
+        "b": "Delivered",
+        "c": "Pending",
+        "d": "Pending",
+    }
+
+
+async def test_a_delay_notice_once_sent_stays_sent(store: Store) -> None:
+    _, group = await accept(store)
+    await store.queue.settle(replace(run_of(group, bob=Fate.DEFERRED), delay_notified=True))
+    (group,) = await store.queue.take_due(NOW + HOUR, 10)
+    await store.queue.settle(run_of(group, at=NOW + HOUR, number=2, bob=Fate.DEFERRED))
+    (group,) = await store.queue.take_due(NOW + 2 * HOUR, 10)
+    assert (group.delay_notified, group.attempts) == (True, 2)
+
+
+async def test_recipients_left_without_a_time_are_refused_and_kept(store: Store, tmp_path: Path) -> None:
+    _, group = await accept(store)
+    with pytest.raises(ValueError, match="1 recipients, but no time"):
+        await store.queue.settle(replace(run_of(group, bob=Fate.DEFERRED), next_attempt_at=None))
+    assert groups(tmp_path) == [("active", "node-a")]
+
+
+async def test_the_message_stays_until_its_last_group_is_done(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com", "eve@example.com")
+    first, second = group_of(message), group_of(message, "example.com")
+    await store.queue.add(message, [first, second], [], active=True)
+    await store.queue.settle(run_of(first, bob=Fate.DELIVERED))
+    assert counted(tmp_path) == {"message": 1, "recipient_group": 1}
+    await store.queue.settle(run_of(second, eve=Fate.DELIVERED))
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+
+
+async def test_both_last_groups_settled_in_one_commit_take_the_message_along(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com", "eve@example.com")
+    first, second = group_of(message), group_of(message, "example.com")
+    await store.queue.add(message, [first, second], [], active=True)
+    await asyncio.gather(
+        store.queue.settle(run_of(first, bob=Fate.DELIVERED)), store.queue.settle(run_of(second, eve=Fate.DELIVERED))
+    )
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+
+
+async def test_a_notice_enters_the_queue_with_the_run_that_caused_it(store: Store, tmp_path: Path) -> None:
+    _, group = await accept(store)
+    notice = message_to("anna@fabrikam.com", subject="Undeliverable")
+    returned = group_of(notice, "fabrikam.com")
+    await store.queue.settle(replace(run_of(group, bob=Fate.FAILED), notices=((notice, (returned,)),)))
+    assert counted(tmp_path) == {"message": 1, "recipient_group": 1}
+    assert await store.queue.take_due(NOW, 10) == [returned]
+    assert await store.queue.message(notice.id) == notice
+
+
+async def test_a_message_without_recipients_is_a_bug(store: Store) -> None:
+    with pytest.raises(ValueError, match="no recipient group"):
+        await store.queue.add(message_to(), [], [], active=False)
+
+
+async def test_a_second_message_of_the_same_id_fails_alone(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com")
+    others = [message_to("bob@contoso.com") for _ in range(3)]
+    await store.queue.add(message, [group_of(message)], [], active=True)
+    results = await asyncio.gather(
+        *(store.queue.add(item, [group_of(item)], [], active=True) for item in (others[0], message, *others[1:])),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [type(None), StoreUnavailable, type(None), type(None)]
+    assert counted(tmp_path) == {"message": 4, "recipient_group": 4}
+
+
+async def test_released_groups_are_due_at_their_old_time(store: Store, tmp_path: Path) -> None:
+    _, group = await accept(store)
+    await store.queue.release([group.id])
+    await store.queue.release([])
+    assert groups(tmp_path) == [("queued", None)]
+    assert await store.queue.take_due(NOW, 10) == [group]
+
+
+async def test_an_attempt_is_recorded_with_its_evidence(store: Store) -> None:
+    message, group = await accept(store)
+    settled = run_of(group, bob=Fate.DELIVERED)
+    await store.queue.settle(settled)
+    (record,) = store.admin.traces.attempts(message.id)
+    assert record.pop("evidence") == {"domain": "contoso.com", "gathered_at": "2026-11-22T12:00:00Z", "ttl_seconds": 300} | {
+        "port": 25,
+        "resolver_trusted": True,
+    }
+    assert record == json.loads(json.dumps(attempt_record(settled.attempts[0])))
+
+
+async def test_evidence_is_kept_once_and_its_use_noted_hourly(store: Store, tmp_path: Path) -> None:
+    used = []
+    for minutes in (0, 30, 61):
+        _, group = await accept(store)
+        await store.queue.settle(run_of(group, at=NOW + timedelta(minutes=minutes), bob=Fate.DELIVERED))
+        used += rows(tmp_path, "SELECT last_used_us / 60000000 FROM evidence")
+    start = int(NOW.timestamp()) // 60
+    assert used == [start, start, start + 61]
+
+
+async def test_text_that_no_database_takes_is_recorded_all_the_same(store: Store, tmp_path: Path) -> None:
+    _, group = await accept(store)
+    settled = run_of(group, bob=Fate.DELIVERED)
+    odd = replace(settled.events[0], description="the peer said \udcff")
+    await store.queue.settle(replace(settled, events=(odd,)))
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+    assert rows(tmp_path, "SELECT description FROM trace_event ORDER BY id")[-1] == "the peer said ?"
+
+
+# ------------------------------------------------------------------------------------------------------- several nodes
+
+
+@pytest.fixture
+async def other(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+    opened = open_store(url_in(tmp_path), node_id="node-b")
+    await opened.queue.start_node(NOW)
+    yield opened
+    await opened.close()
+
+
+async def test_a_silent_nodes_groups_come_back_when_its_lease_ends(store: Store, other: Store) -> None:
+    _, group = await accept(store)
+    later = NOW + timedelta(seconds=60)
+    assert await other.queue.renew_node(later) == 0  # a lease is good to its last moment
+    assert await other.queue.renew_node(later + timedelta(seconds=1)) == 1
+    (taken,) = await other.queue.take_due(later + timedelta(seconds=1), 10)
+    assert taken == replace(group, next_attempt_at=later + timedelta(seconds=1))
+
+
+async def test_a_renewed_lease_keeps_the_groups(store: Store, other: Store) -> None:
+    await accept(store)
+    await store.queue.renew_node(NOW + timedelta(seconds=50))
+    assert await other.queue.renew_node(NOW + timedelta(seconds=100)) == 0
+
+
+async def test_a_node_that_comes_back_late_does_not_lose_its_own_groups(store: Store, tmp_path: Path) -> None:
+    await accept(store)
+    assert await store.queue.renew_node(NOW + HOUR) == 0
+    assert groups(tmp_path) == [("active", "node-a")]
+
+
+async def test_a_starting_node_takes_back_what_it_held_in_its_former_life(store: Store, tmp_path: Path) -> None:
+    await accept(store)
+    assert await store.queue.start_node(NOW + timedelta(seconds=1)) == 1
+    assert groups(tmp_path) == [("queued", None)]
+
+
+async def test_the_only_gateway_takes_everything_back_at_once(store: Store, other: Store, tmp_path: Path) -> None:
+    await accept(store)
+    other.lock_gateway()
+    assert await other.queue.start_node(NOW) == 1
+    assert rows(tmp_path, "SELECT id FROM node") == ["node-b"]
+
+
+async def test_settling_after_the_lease_was_lost_records_and_changes_nothing_else(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    message, group = await accept(store)
+    await other.queue.renew_node(NOW + HOUR)
+    (taken,) = await other.queue.take_due(NOW + HOUR, 10)
+    notice = message_to("anna@fabrikam.com")
+    settled = replace(run_of(group, bob=Fate.DELIVERED), notices=((notice, (group_of(notice, "fabrikam.com"),)),))
+    await store.queue.settle(settled)
+    assert groups(tmp_path) == [("active", "node-b")]
+    assert counted(tmp_path) == {"message": 1, "recipient_group": 1}
+    assert len(store.admin.traces.attempts(message.id)) == 1
+    await other.queue.settle(run_of(taken, bob=Fate.DELIVERED))
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+
+
+async def test_deferring_after_the_lease_was_lost_does_not_take_the_group_back(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    _, group = await accept(store)
+    await other.queue.renew_node(NOW + HOUR)
+    await other.queue.take_due(NOW + HOUR, 10)
+    await store.queue.settle(run_of(group, bob=Fate.DEFERRED))
+    await store.queue.release([group.id])
+    assert groups(tmp_path) == [("active", "node-b")]
+
+
+async def test_a_message_whose_groups_are_gone_is_swept_at_start(store: Store, tmp_path: Path) -> None:
+    await accept(store)
+    rows(tmp_path, "DELETE FROM recipient_group")
+    await store.queue.start_node(NOW)
+    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+
+
+# ------------------------------------------------------------------------------------------------- cancelled callers
+
+
+async def test_a_message_whose_accepting_was_cancelled_is_not_left_with_nobody(store: Store, tmp_path: Path) -> None:
+    message = message_to("bob@contoso.com")
+    task = asyncio.ensure_future(store.queue.add(message, [group_of(message)], [], active=True))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await _until_given_back(store)
+    assert groups(tmp_path) == [("queued", None)]
+
+
+async def test_groups_taken_by_a_cancelled_caller_are_given_back(store: Store, tmp_path: Path) -> None:
+    await accept(store, active=False)
+    task = asyncio.ensure_future(store.queue.take_due(NOW, 10))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await _until_given_back(store)
+    assert groups(tmp_path) == [("queued", None)]
+
+
+async def _until_given_back(store: Store) -> None:
+    """Jobs are committed in order: after the first the groups are taken, after the second they are given back."""
+    await store.queue.renew_node(NOW)
+    await store.queue.renew_node(NOW)

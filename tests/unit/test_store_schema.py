@@ -1,0 +1,157 @@
+"""Opening a store: the schema it ends with, what it refuses, who may be the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine
+
+from sealroute.base.errors import OperatorError, StoreUnavailable
+from sealroute.store import statements
+from sealroute.store.engine import Database
+from sealroute.store.schema import REVISION, metadata
+from sealroute.store.statements import Statement
+from sealroute.store.store import open_store
+from sealroute.store.upgrade import MIGRATIONS, ensure_schema
+from tests.store_making import NOW, peek, rows, url_in
+
+TABLES = "SELECT name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version' AND sql IS NOT NULL ORDER BY name"
+
+
+def _parts(found: list[Any]) -> dict[str, list[str]]:
+    """The columns and constraints of each table or index; their order within a table says nothing."""
+    return {
+        name: sorted(part.strip() for part in sql[sql.index("(") + 1 : sql.rindex(")")].replace("\n", "").split(", "))
+        for name, sql in found
+    }
+
+
+def test_migrations_end_exactly_in_the_schema(tmp_path: Path) -> None:
+    url_in(tmp_path)
+    engine = create_engine(f"sqlite:///{tmp_path}/straight.db")
+    metadata.create_all(engine)
+    with engine.connect() as connection:
+        wanted = _parts([tuple(row) for row in connection.exec_driver_sql(TABLES)])
+    assert len(wanted) > 20
+    assert _parts(rows(tmp_path, TABLES)) == wanted
+
+
+def test_the_revision_is_the_last_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_an_existing_store_opens_without_looking_at_migrations(tmp_path: Path) -> None:
+    script = (
+        "import sys; from sealroute.store.store import open_store; open_store(sys.argv[1]).admin.close();"
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, url_in(tmp_path)], timeout=60).returncode == 0
+
+
+def test_two_that_open_a_new_store_together_both_succeed(tmp_path: Path) -> None:
+    failures: list[Exception] = []
+
+    def opening() -> None:
+        database = Database(f"sqlite:///{tmp_path}/new.db")
+        try:
+            ensure_schema(database)
+        except Exception as error:
+            failures.append(error)
+        database.close()
+
+    threads = [threading.Thread(target=opening) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+
+
+def test_the_file_is_its_owners_only(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/new.db")
+    assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600
+    store.admin.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("sqlite://", "mail must outlive the process, so SQLite needs a file."),
+        ("sqlite:///:memory:", "mail must outlive the process, so SQLite needs a file."),
+        ("not a url", "Could not parse SQLAlchemy URL"),
+        ("mysql://localhost/db", "mysql is not supported."),
+        ("sqlite:////nonexistent/folder/sealroute.db", "the store's file cannot be opened: No such file or directory."),
+    ],
+)
+def test_a_store_that_cannot_be_is_refused(url: str, problem: str) -> None:
+    with pytest.raises(OperatorError) as caught:
+        open_store(url)
+    assert problem in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.db").write_text("This is not a database, but a text of some length.\n" * 100)
+    with pytest.raises(OperatorError, match=r"cannot be opened: .*file is not a database"):
+        open_store(f"sqlite:///{tmp_path}/text.db")
+
+
+def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = url_in(tmp_path)
+    with peek(tmp_path) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(OperatorError, match="its tables have version 9999"):
+        open_store(url)
+
+
+async def test_a_second_gateway_is_refused_while_the_first_lives(tmp_path: Path) -> None:
+    first, second = open_store(url_in(tmp_path)), open_store(url_in(tmp_path))
+    first.lock_gateway()
+    first.lock_gateway()
+    with pytest.raises(OperatorError, match=rf"another gateway \(process {os.getpid()}\) works on this store"):
+        second.lock_gateway()
+    await first.close()
+    second.lock_gateway()
+    await second.close()
+
+
+async def test_reading_says_when_the_store_is_gone(tmp_path: Path) -> None:
+    store = open_store(url_in(tmp_path))
+    with peek(tmp_path) as database:
+        database.execute("DROP TABLE sts_policy")
+    with pytest.raises(StoreUnavailable, match="no such table: sts_policy"):
+        await store.policies.get("contoso.com")
+    assert await store.queue.next_due() is None
+    await store.close()
+
+
+async def test_nodes_without_a_name_are_told_apart(tmp_path: Path) -> None:
+    stores = [open_store(url_in(tmp_path)) for _ in range(2)]
+    for store in stores:
+        await store.queue.start_node(NOW)
+    assert len(rows(tmp_path, "SELECT id FROM node")) == 2
+    await asyncio.gather(*(store.close() for store in stores))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [item for item in vars(statements).values() if isinstance(item, Statement)],
+    ids=lambda item: item.sql.split()[0],
+)
+def test_postgresql_reads_every_hot_statement_alike(statement: Statement) -> None:
+    """Nothing in them is SQLite's own; that PostgreSQL runs them is for a test with a server to show."""
+    text = statement.sql.replace("{rows}", "(%s)")
+    assert "?" not in text
+    assert "INSERT OR" not in text
+    assert text.split()[0] in ("INSERT", "UPDATE", "DELETE")
