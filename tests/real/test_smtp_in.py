@@ -11,6 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
@@ -128,8 +129,12 @@ def client_tls() -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def raw(port: int, greeting: bool = True) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=WAIT) as connection:
+def raw(port: int, greeting: bool = True, receive_bytes: int = 0) -> Iterator[socket.socket]:
+    with socket.socket() as connection:
+        if receive_bytes:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(WAIT)
+        connection.connect(("127.0.0.1", port))
         if greeting:
             assert connection.recv(1000).startswith(b"220 ")
         yield connection
@@ -340,6 +345,33 @@ async def test_a_client_that_leaves_before_the_answer_is_stored_all_the_same() -
 
 
 @both_loops
+async def test_a_client_that_closes_its_side_still_gets_its_answers() -> None:
+    async with gateway() as gw:
+        port = await gw.listen()
+
+        def send() -> bytes:
+            with raw(port) as connection:
+                connection.sendall(ENVELOPE + b"DATA\r\n.\r\n" + ENVELOPE.partition(b"\r\n")[2] + b"DATA\r\n.\r\n")
+                connection.shutdown(socket.SHUT_WR)
+                return until_closed(connection)
+
+        assert (await in_thread(send)).count(b"250 2.6.0 queued\r\n") == 2
+        assert len(gw.stored) == 2
+
+
+@both_loops
+async def test_shutdown_in_mid_handshake_says_nothing_in_plaintext(certificate: Path) -> None:
+    async with gateway() as gw:
+        port = await gw.listen(tls_context=server_context(str(certificate)), implicit_tls=True)
+        connection = await in_thread(lambda: socket.create_connection(("127.0.0.1", port), timeout=WAIT))
+        with connection:
+            while not gw.smtp.counters.connections_open:
+                await asyncio.sleep(0.01)
+            await gw.smtp.close(WAIT)
+            assert await in_thread(lambda: until_closed(connection)) == b""
+
+
+@both_loops
 async def test_shutdown_finishes_the_message_in_progress_and_ends_the_rest() -> None:
     async with gateway() as gw:
         port = await gw.listen()
@@ -442,21 +474,53 @@ async def test_a_session_that_lasts_too_long_ends_after_its_message() -> None:
 
 @both_loops
 async def test_a_client_that_reads_no_replies_is_not_read_from_either() -> None:
-    limits = ServerLimits(idle_commands=10_000_000)
-    async with gateway(ReceiveLimits(command_seconds=0.5, data_seconds=0.5), limits) as gw:
+    limits = ServerLimits(idle_commands=10_000_000, output_bytes=100_000_000)
+    async with gateway(ReceiveLimits(command_seconds=0.3, data_seconds=0.3), limits) as gw:
         port = await gw.listen()
 
         def flood() -> int:
-            with raw(port) as connection:
-                connection.settimeout(1)
+            with raw(port, receive_bytes=8192) as connection:
+                connection.settimeout(0.5)
                 sent = 0
                 with contextlib.suppress(OSError):
-                    while sent < 200_000_000:
+                    while sent < 100_000_000:
                         sent += connection.send(b"HELP\r\n" * 10_000)
                 return sent
 
-        # Socket buffers of both sides hold some megabytes; the engine must not take the rest of two hundred.
-        assert await in_thread(flood) < 50_000_000
+        # Socket buffers of both sides hold some megabytes; the engine must not take the rest of a hundred.
+        assert await in_thread(flood) < 30_000_000
+
+
+@both_loops
+async def test_a_client_that_reads_late_gets_every_reply() -> None:
+    async with gateway(session_limits=ServerLimits(idle_commands=10_000_000, output_bytes=100_000_000)) as gw:
+        port = await gw.listen()
+        count = 120_000
+
+        def flood() -> bytes:
+            with raw(port, receive_bytes=65536) as connection, ThreadPoolExecutor(1) as pool:
+                sender = pool.submit(connection.sendall, b"HELP\r\n" * count + b"QUIT\r\n")
+                time.sleep(0.5)
+                answer = until_closed(connection)
+                sender.result(WAIT)
+                return answer
+
+        answer = await in_thread(flood)
+        assert answer.count(b"214 2.0.0 This is Sealroute") == count
+        assert answer.endswith(b"221 2.0.0 Bye\r\n")
+
+
+@both_loops
+async def test_shutdown_does_not_wait_for_ever() -> None:
+    async with gateway() as gw:
+        port = await gw.listen()
+        connection = await in_thread(lambda: socket.create_connection(("127.0.0.1", port), timeout=WAIT))
+        with connection:
+            connection.sendall(ENVELOPE + b"DATA\r\nnever ended")
+            await in_thread(lambda: until(connection, b"354 End with <CR><LF>.<CR><LF>\r\n"))
+            await asyncio.wait_for(gw.smtp.close(0.1), WAIT)
+            await in_thread(lambda: until_closed(connection))
+        assert gw.stored == []
 
 
 @both_loops

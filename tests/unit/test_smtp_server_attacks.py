@@ -224,6 +224,14 @@ def test_idle_commands() -> None:
     assert client.codes("NOOP\r\n" * 9) == ["250 2.0.0"] * 6 + ["421 4.7.0"]
 
 
+def test_refused_messages_count_as_idle() -> None:
+    client = world(idle_commands=3)
+    client.outcome = Reply(451, ("disk full",))
+    assert client.codes((ENVELOPE + "DATA\r\n.\r\n") * 9)[-1] == "421 4.7.0"
+    client = world(idle_commands=3)
+    assert client.codes((ENVELOPE + "DATA\r\na\nb\r\n.\r\n") * 9)[-1] == "421 4.7.0"
+
+
 def test_idle_chunks() -> None:
     client = world(idle_commands=5)
     assert client.codes(ENVELOPE + "BDAT 0\r\n" * 9)[-1] == "421 4.7.0"

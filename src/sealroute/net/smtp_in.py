@@ -126,6 +126,7 @@ class SmtpIn:
         self._tasks: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._quiet = asyncio.Event()
+        self._next_refusal_log = 0.0
 
     def __repr__(self) -> str:
         return f"<SmtpIn {len(self._servers)} listeners, {len(self._sessions)} sessions>"
@@ -142,7 +143,7 @@ class SmtpIn:
     async def close(self, grace_seconds: float) -> None:
         """Stop listening, let messages on their way in finish, and return when the last one is answered or time is up.
 
-        What is being stored when time is up is waited for all the same: its client may get no answer, the queue will.
+        What is being stored when time is up gets as long again, without its client, which has no 250 and will come back.
         """
         self._leaving = True
         for server in self._servers:
@@ -155,7 +156,7 @@ class SmtpIn:
         for session in list(self._sessions):
             session.abort()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=grace_seconds + 1)
 
     def admit(self, session: _Session, key: str) -> bool:
         """Count a new connection; False when it is one too many."""
@@ -164,11 +165,25 @@ class SmtpIn:
         here = self._clients.get(key, 0)
         if self._leaving or len(self._sessions) >= limits.connections or here >= limits.connections_per_client:
             counters.connections_refused += 1
+            self._log_refusal(key, here)
             return False
         self._clients[key] = here + 1
         self._sessions.add(session)
         counters.connections_open = len(self._sessions)
         return True
+
+    def _log_refusal(self, key: str, of_client: int) -> None:
+        """Once a second at most: a flood of connections must not become a flood of log lines."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_refusal_log:
+            self._next_refusal_log = now + 1.0
+            log.warning(
+                "connections refused",
+                client=key,
+                of_client=of_client,
+                open=len(self._sessions),
+                refused_so_far=self.counters.connections_refused,
+            )
 
     def forget(self, session: _Session, key: str) -> None:
         """An admitted session is over."""
@@ -210,9 +225,12 @@ class _Session(asyncio.Protocol):
         self._admitted = False
         self._held = 0
         self._upgrading = False
+        self._encrypted = False
+        """From now on TLS owns the transport, and what arrives here was decrypted."""
         self._early = b""
         self._reading = True
         self._may_write = True
+        self._eof = False
         self._began = self._last = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -229,7 +247,6 @@ class _Session(asyncio.Protocol):
         self._engine = ServerEngine(self._policy(), self._server.config.session_limits)
         self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         if not self._server.admit(self, self._key):
-            log.warning("connection refused", client_ip=self._ip, connections=self._server.counters.connections_open)
             if not self._listener.implicit_tls:
                 self._transport.write(_BUSY)
             self._transport.close()
@@ -246,16 +263,17 @@ class _Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._admitted:
             return
-        if self._upgrading:
-            # Decrypted, not plaintext: the transport has belonged to TLS since start_tls was called.
+        if self._upgrading and self._encrypted:
+            # Decrypted already, while the task that waits for the handshake has yet to wake up.
             self._early += data
             return
         self._last = self._loop.time()
         self._act(self._engine.receive_data(data))
 
     def eof_received(self) -> bool:
-        """A client that closes its side gets no more replies; what is being stored is stored all the same."""
-        return False
+        """A client that closes its side still gets the answers to what it sent (in plaintext; TLS ends both ways)."""
+        self._eof = self._admitted and self._engine.outcome_due
+        return self._eof
 
     def pause_writing(self) -> None:
         self._may_write = False
@@ -272,7 +290,11 @@ class _Session(asyncio.Protocol):
     # ------------------------------------------------------------------------------------------------- SmtpIn calls these
 
     def leave(self, text: str) -> None:
-        self._act(self._engine.leave(text))
+        if self._upgrading:
+            # A reply in plaintext has no place within a handshake.
+            self.abort()
+        else:
+            self._act(self._engine.leave(text))
 
     def abort(self) -> None:
         self._transport.abort()
@@ -312,6 +334,8 @@ class _Session(asyncio.Protocol):
                     self._close(reason)
         self._account()
         self._steer_reading()
+        if self._eof and not self._engine.outcome_due:
+            self._transport.close()
 
     def _account(self) -> None:
         """Settle what this session holds with the budget of all; over it, the message coming in finds no room."""
@@ -375,7 +399,10 @@ class _Session(asyncio.Protocol):
 
     async def _upgrade(self) -> None:
         limits, counters = self._server.config.limits, self._server.counters
+        if self._engine.closed:
+            return
         counters.handshakes += 1
+        self._encrypted = True
         try:
             transport = await self._loop.start_tls(
                 self._transport,

@@ -18,11 +18,11 @@ from datetime import datetime
 
 import structlog
 
-from sealroute.base import names, times
+from sealroute.base import times
 from sealroute.base.mail import Envelope, Message, Origin, Recipient
 from sealroute.base.status import Enhanced, Reply
 from sealroute.ports import Clock, Group, Queue, TraceEvent
-from sealroute.proto.smtp import headers
+from sealroute.proto.smtp import grammar, headers
 from sealroute.proto.smtp.session import SessionFacts
 from sealroute.services.ids import IdSource
 
@@ -125,7 +125,7 @@ class Accept:
     def _groups(self, message: Message, now: datetime) -> list[Group]:
         by_domain: dict[str, dict[str, Recipient]] = {}
         for recipient in message.envelope.recipients:
-            domain = names.address_domain(recipient.address)
+            domain = grammar.destination(recipient.address.rpartition("@")[2])
             # An address given twice gets one copy, with the wishes of the first.
             by_domain.setdefault(domain, {}).setdefault(recipient.address, recipient)
         return [

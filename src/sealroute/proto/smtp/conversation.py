@@ -143,7 +143,7 @@ class Conversation:
     def _count_idle(self) -> None:
         self._idle += 1
         if self._idle > self._limits.idle_commands:
-            self._hang_up("4.7.0", "Too many commands without mail", "idle commands")
+            self._hang_up("4.7.0", "Too many commands without an accepted message", "idle commands")
 
     def _read_line(self, limit_bytes: int) -> bytes | None:
         """One line; None when it is not there yet, or was so bad that the session is over."""

@@ -26,7 +26,7 @@ class ServerLimits:
     refused_recipients_per_session: int = 100
     """Counted apart from errors, so that a list with dead entries still gets through."""
     idle_commands: int = 100
-    """Commands between two messages that move no mail: NOOP, RSET, EHLO, VRFY, empty chunks and their like."""
+    """What moves no mail between two accepted messages: NOOP, RSET, EHLO, VRFY, empty chunks, refused messages."""
     auth_attempts: int = 3
     command_line_bytes: int = 4096
     auth_line_bytes: int = 12_288

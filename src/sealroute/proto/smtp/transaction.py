@@ -83,6 +83,8 @@ class Transactions(Conversation):
         self._say(reply)
         if reply.code == 421:
             self._close("refused with 421")
+        elif not reply.positive:
+            self._count_idle()
         return self._run()
 
     def _forget_transaction(self) -> None:
@@ -258,6 +260,7 @@ class Transactions(Conversation):
             self._fault(reply)
         else:
             self._say(reply)
+            self._count_idle()
 
     def _message_complete(self, content: bytes) -> None:
         mail = self._mail
