@@ -130,7 +130,8 @@ class Metrics:
     """All metrics of one gateway."""
 
     def __init__(self, sources: Sources | None = None) -> None:
-        disable_created_metrics()  # half of the lines, for nobody; the switch is global in prometheus_client
+        # Half of the lines, of use to nobody; prometheus_client has only this switch for all registries.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self.registry.register(_Reader(sources or Sources()))
         self._notices = self._counter("notices", "NDRs, delay and success notices that we made.")
@@ -229,7 +230,7 @@ REFERENCE_HEAD = """\
 `http://127.0.0.1:8025/metrics` (settings section `[http]`), in Prometheus's text format. Labels are closed sets; a domain or an
 address never is a label, since the trace has those. `none` stands where there is no reason or protection to name.
 
-This page is printed from the code: `sealroute.services.metrics.reference_markdown`.
+This page is printed from the code: `sealroute config reference metrics`.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

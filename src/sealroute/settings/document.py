@@ -31,7 +31,7 @@ One TOML file, named with `--config`, by `SEALROUTE_CONFIG`, or found as `./seal
 key; `sealroute config show --json` shows what is in force. File names are relative to the file's folder. An environment
 variable `SEALROUTE_SECTION__KEY` (such as `SEALROUTE_RETRY__JITTER_PERCENT=5`) wins over the file.
 
-This page is printed from the code: `sealroute config reference`.
+This page is printed from the code: `sealroute config reference settings`.
 """
 _EXAMPLES = {
     "hostname": "gateway.contoso.com",

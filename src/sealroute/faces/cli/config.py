@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import Annotated
 
@@ -73,12 +74,23 @@ def example() -> None:
     sys.stdout.write(example_toml())
 
 
-@app.command(hidden=True)
-def reference() -> None:
-    """Print docs/reference/settings.md."""
-    from sealroute.settings.document import reference_markdown
+class Page(Enum):
+    SETTINGS = "settings"
+    CLI = "cli"
+    METRICS = "metrics"
 
-    sys.stdout.write(reference_markdown())
+
+@app.command(hidden=True)
+def reference(page: Annotated[Page, typer.Argument(help="Which page.")] = Page.SETTINGS) -> None:
+    """Print a page of docs/reference."""
+    match page:
+        case Page.SETTINGS:
+            from sealroute.settings.document import reference_markdown as printed
+        case Page.CLI:
+            from sealroute.faces.cli.document import cli_markdown as printed
+        case Page.METRICS:
+            from sealroute.services.metrics import reference_markdown as printed
+    sys.stdout.write(printed())
 
 
 def effective(settings: Settings) -> dict[str, object]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
@@ -27,6 +27,7 @@ from sealroute.faces.cli.context import Context
 if TYPE_CHECKING:
     from typer import Typer
 
+MakeContext = Callable[[str | None], Context]
 UNUSABLE_INPUT = 2
 INTERRUPTED = 130
 _CMDLET = re.compile(r"[A-Za-z]+-[A-Za-z][A-Za-z0-9]*", re.ASCII)
@@ -48,7 +49,7 @@ class Command:
 COMMANDS = {
     "serve": Command("serve", "Run the gateway.", single=True),
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
-    "connector": Command("connector", "Outbound connectors: list, show, set, remove, match."),
+    "connector": Command("connector", "Outbound connectors: list, get, new, set, remove, match, history."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
@@ -65,10 +66,10 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def run(argv: Sequence[str]) -> int:
-    """Run one command line; returns the exit code."""
+def run(argv: Sequence[str], make_context: MakeContext = Context) -> int:
+    """Run one command line; returns the exit code.  `make_context` is given what `--config` said."""
     try:
-        return _dispatch(list(argv))
+        return _dispatch(list(argv), make_context)
     except OperatorError as error:
         for problem in error.problems:
             sys.stderr.write(f"sealroute: {problem}\n")
@@ -84,7 +85,7 @@ def run(argv: Sequence[str]) -> int:
         return 0
 
 
-def _dispatch(argv: list[str]) -> int:
+def _dispatch(argv: list[str], make_context: MakeContext) -> int:
     asked: str | None = None
     while argv and argv[0].startswith("-"):
         option = argv.pop(0)
@@ -103,20 +104,20 @@ def _dispatch(argv: list[str]) -> int:
         return UNUSABLE_INPUT
     name = argv.pop(0)
     if name in COMMANDS:
-        return _run_command(name, argv, asked)
+        return _run_command(name, argv, asked, make_context)
     if _CMDLET.fullmatch(name):
-        return _run_cmdlet(name, argv, asked)
+        return _run_cmdlet(name, argv, asked, make_context)
     near = get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
     hint = f"Did you mean `sealroute {near[0]}`?" if near else "`sealroute --help` lists the commands."
     raise OperatorError.one(name, "there is no such command.", hint)
 
 
-def _run_command(name: str, argv: list[str], asked: str | None) -> int:
+def _run_command(name: str, argv: list[str], asked: str | None, make_context: MakeContext) -> int:
     command = COMMANDS[name]
     if command.configured:
         later, argv = take_config(argv, short=True)
         asked = later or asked
-    context = Context(asked)
+    context = make_context(asked)
     from typer.main import get_command, get_group
 
     app: Typer = import_module(f"sealroute.faces.cli.{command.module}").app
@@ -131,13 +132,13 @@ def _run_command(name: str, argv: list[str], asked: str | None) -> int:
     return code if isinstance(code, int) else 0 if code is None else 1
 
 
-def _run_cmdlet(name: str, argv: list[str], asked: str | None) -> int:
+def _run_cmdlet(name: str, argv: list[str], asked: str | None, make_context: MakeContext) -> int:
     from sealroute.faces.cli.cmdlets import run_cmdlet
 
     for module in CMDLET_MODULES:
         import_module(module).register_all()
     later, argv = take_config(argv, short=False)
-    context = Context(later or asked)
+    context = make_context(later or asked)
     try:
         return run_cmdlet([name, *argv], context)
     finally:
