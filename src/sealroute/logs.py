@@ -64,8 +64,13 @@ def configure(level: str = "info", style: str = "json", stream: TextIO | None = 
 
 
 def _one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Spell out line ends and other control characters, as JSON does and the console format would not."""
+    """Show line ends and other control characters as visible signs, as JSON escapes them and the console format would not."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable() and key not in ("exception", "stack"):
-            event[key] = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in value)
+            event[key] = "".join(c if c.isprintable() else _sign(c) for c in value)
     return event
+
+
+def _sign(character: str) -> str:
+    """A control character's picture; a backslash would be escaped a second time."""
+    return chr(0x2400 + ord(character)) if ord(character) < 32 else "\N{REPLACEMENT CHARACTER}"

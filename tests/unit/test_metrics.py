@@ -228,7 +228,7 @@ def test_json_logs_are_one_object_per_line() -> None:
 @pytest.mark.usefixtures("restored")
 def test_console_logs_can_neither_be_forged_nor_show_variables() -> None:
     lines = logged("console", "debug")
-    assert "a\\nFORGED b" in lines[0]
+    assert "sender='a␊FORGED b'" in lines[0]
     assert not any(line.startswith("FORGED") for line in lines)
     assert not any("secret" in line for line in lines)
     assert any("detail" in line for line in lines)
