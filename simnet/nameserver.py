@@ -17,6 +17,7 @@ import time
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -249,8 +250,7 @@ class _FaultyUdp(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)  # uvloop's and selector transports are no subclass
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         answer = self._server.reply(data, tcp=False)

@@ -112,7 +112,8 @@ class World:
     def spoil(self, owner: str, rtype: str, how: Spoil = Spoil.BROKEN) -> None:
         """Spoil the signature of one RRset.
 
-        `NSEC` or `NSEC3` with the owner's plain name spoils the denial of its other types; `DNSKEY` of an apex the zone.
+        `NSEC` or `NSEC3` with the owner's plain name spoils the denial of its other types, and of the names that would
+        follow it; `DNSKEY` of an apex spoils the whole zone.
         """
         name = _name(owner)
         key_type = dns.rdatatype.from_text(rtype)

@@ -11,8 +11,9 @@ Sources: [RFC 6840 §5.7-5.8] the AD bit; [RFC 7672 §2.1.1] and [RFC 4035 §4.9
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import dns.asyncresolver
@@ -21,7 +22,9 @@ import dns.exception
 import dns.flags
 import dns.message
 import dns.name
+import dns.nameserver
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
 
@@ -57,10 +60,10 @@ class AdBitResolver:
         """Raises OperatorError when no usable server is named."""
         self.config = config or AdBitConfig()
         self._resolver = _make_resolver(self.config)
-        self.servers = tuple(str(server) for server in self._resolver.nameservers)
-        addresses = [
-            server.address for server in self._resolver.nameservers if isinstance(server, dns.nameserver.Do53Nameserver)
-        ]
+        self._resolver.cache = self._cache = dns.resolver.LRUCache(self.config.cache_entries)
+        servers = [server for server in self._resolver.nameservers if isinstance(server, dns.nameserver.Do53Nameserver)]
+        addresses = [server.address for server in servers]
+        self.servers = tuple(f"{server.address}@{server.port}" for server in servers)
         self.trusted = self.config.trusted or all(ipaddress.ip_address(address).is_loopback for address in addresses)
         """True when AD bits are believed."""
         self.warning = "" if self.trusted else _warning(addresses)
@@ -97,9 +100,12 @@ class AdBitResolver:
         except (dns.exception.DNSException, UnicodeError):
             return _failed(name, rtype, f"{name[:300]!r} is not a name that can be looked up"), ()
         try:
-            found = await self._resolver.resolve(owner, rtype.number, raise_on_no_answer=False, search=False)
+            found = await self._resolver.resolve(
+                owner, dns.rdatatype.RdataType.make(rtype.number), raise_on_no_answer=False, search=False
+            )
         except dns.resolver.NXDOMAIN as denial:
-            response = denial.response(owner)
+            response = denial.kwargs["responses"][owner]
+            expires_at = self._denied_until(owner)
         except dns.resolver.LifetimeTimeout:
             return _failed(name, rtype, f"no answer within {self.config.timeout_seconds:g} s"), ()
         except dns.resolver.NoNameservers as failure:
@@ -107,12 +113,18 @@ class AdBitResolver:
         except dns.exception.DNSException as error:
             return _failed(name, rtype, f"{type(error).__name__}: {error}"[:500]), ()
         else:
-            assert found.response is not None
-            response = found.response
+            response, expires_at = found.response, found.expiration
         try:
-            return self._read(name, rtype, response)
+            answer, links = self._read(name, rtype, response)
         except (InputError, dns.exception.DNSException) as error:
             return _failed(name, rtype, f"the answer cannot be read: {error}"), ()
+        left = max(0, int(expires_at - time.time()))
+        return (answer if left >= answer.ttl_seconds else replace(answer, ttl_seconds=left)), links
+
+    def _denied_until(self, owner: dns.name.Name) -> float:
+        """When the cached NXDOMAIN ends, in seconds since 1970; 0 when it is not cached."""
+        cached = self._cache.get((owner, dns.rdatatype.ANY, dns.rdataclass.IN))
+        return 0.0 if cached is None else cached.expiration
 
     def _read(self, name: str, rtype: RecordType[T], response: dns.message.Message) -> tuple[Answer[T], tuple[AliasLink, ...]]:
         authentic = self.trusted and bool(response.flags & dns.flags.AD)
@@ -147,7 +159,6 @@ def _make_resolver(config: AdBitConfig) -> dns.asyncresolver.Resolver:
     resolver.timeout = min(5.0, config.timeout_seconds)
     resolver.flags = dns.flags.RD | dns.flags.AD
     resolver.use_edns(0, dns.flags.DO, _UDP_OCTETS)
-    resolver.cache = dns.resolver.LRUCache(config.cache_entries)
     return resolver
 
 
@@ -166,8 +177,9 @@ def _server(text: str) -> dns.nameserver.Do53Nameserver:
 
 def _warning(addresses: Iterable[str]) -> str:
     return (
-        f"The resolver {', '.join(addresses)} is not on this machine, so its DNSSEC results are not believed and DANE is never"
-        " used. Validate here (libunbound), run a validating resolver on loopback, or set trusted if the network between is protected."
+        f"The resolver {', '.join(addresses)} is not on this machine, so its DNSSEC results are not believed and DANE is"
+        " never used. Validate here (libunbound), run a validating resolver on loopback, or set trusted if nobody can change"
+        " what travels between."
     )
 
 
