@@ -14,7 +14,7 @@ import uvloop
 
 from sealroute.net.dial import SmtpDialer
 from sealroute.net.smtp_connection import DialSettings
-from sealroute.ports import DialFailed, DialTarget, Session
+from sealroute.ports import Dialer, DialFailed, DialTarget, Session
 from simnet.mailhost import PROFILES, Behaviour, MailHost
 from simnet.pki import Ca, Entity
 
@@ -61,7 +61,8 @@ async def dial(
 ) -> Session | DialFailed:
     port = await host.listen("127.0.0.1", 0, behaviour, *files)
     target = DialTarget("mx.example.com", "127.0.0.1", port, "mx.example.com", starttls)
-    return await SmtpDialer(settings).dial(target)
+    dialer: Dialer = SmtpDialer(settings)
+    return await dialer.dial(target)
 
 
 def summary(result: Session | DialFailed) -> str:
@@ -249,6 +250,18 @@ async def test_the_source_address_is_used(host: MailHost, files: tuple[str, str]
     session = await dial(host, GOOD, files, settings)
     (connection,) = host.connections
     assert connection.peer == "127.0.0.5"
+    assert not isinstance(session, DialFailed)
+    await session.close()
+
+
+async def test_ipv6(host: MailHost, files: tuple[str, str]) -> None:
+    try:
+        port = await host.listen("::1", 0, GOOD, *files)
+    except OSError:
+        pytest.skip("this machine has no IPv6 on loopback")
+    dialer = SmtpDialer(replace(PATIENT, source_ipv4="192.0.2.77", source_ipv6="::1"))
+    session = await dialer.dial(DialTarget("mx.example.com", "::1", port, "mx.example.com"))
+    assert summary(session) == f"usable, offered True, {GRANTED}, TLSv1.3"
     assert not isinstance(session, DialFailed)
     await session.close()
 

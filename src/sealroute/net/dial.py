@@ -71,7 +71,11 @@ class SmtpDialer:
                 transport, _ = await loop.create_connection(
                     lambda: connection, target.ip, target.port, local_addr=(source, 0) if source else None
                 )
+        except asyncio.CancelledError:
+            connection.abort("given up by us")
+            raise
         except TimeoutError:
+            connection.abort("not connected in time")
             detail = f"no answer to the connection request within {self._settings.connect_timeout_seconds:g} s"
             return Finding(Reason.CONNECT_TIMEOUT, detail, host=target.host, ip=target.ip)
         except OSError as error:

@@ -110,6 +110,7 @@ class SmtpConnection(asyncio.Protocol):
     def abort(self, why: str) -> None:
         """Close at once."""
         self.client.lost(Ending.LOST, why)
+        self._unsent = memoryview(b"")
         self._deadline = None
         if self._timer is not None:
             self._timer.cancel()
