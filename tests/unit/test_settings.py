@@ -219,7 +219,7 @@ def test_the_how_tos_toml_loads(number: int) -> None:
     if number == 0:
         assert settings.retry.schedule[0] == timedelta(seconds=5)
         assert settings.delivery.allow_private_destinations
-        assert settings.resolver.unblock_zones[0] == "test"
+        assert settings.resolver.special_names
         assert settings.resolver.stub_zones[0].addresses == ("127.0.0.2@5354", "127.0.0.3@5354")
 
 
@@ -251,6 +251,7 @@ def folder(tmp_path: Path) -> Path:
     block = re.search(r"```\n(\. IN DS.*?)```", HOW_TO.read_text(), re.S)
     assert block
     (tmp_path / "anchors").write_text(block[1])
+    (tmp_path / "comments").write_text("; nothing yet\n")
     (tmp_path / "a-record").write_text(". 60 IN A 192.0.2.1\n")
     return tmp_path
 
@@ -273,6 +274,7 @@ SUBMISSION = "[[listeners]]\nkind='submission'\ntls_certificate='{}'\ntls_key='{
         ("[resolver]\ntrust_anchor_file='anchors'", None),
         ("[resolver]\ntrust_anchor_file='junk'", "resolver.trust_anchor_file: "),
         ("[resolver]\ntrust_anchor_file='a-record'", "resolver.trust_anchor_file: "),
+        ("[resolver]\ntrust_anchor_file='comments'", "resolver.trust_anchor_file: "),
         ("[resolver]\nroot_hints='gone'", "resolver.root_hints: "),
     ],
 )

@@ -111,7 +111,12 @@ def _anchors(key: str, path: Path | None) -> Iterator[Problem]:
             key, f"{path} is not in zone file format: {error}.", "Write lines such as `. IN DS 20326 8 2 E06D44B8...`."
         )
         return
-    if not any(rrset.rdtype in (dns.rdatatype.DS, dns.rdatatype.DNSKEY) for rrset in sets):
+    kinds = {rrset.rdtype for rrset in sets}
+    foreign = kinds - {dns.rdatatype.DS, dns.rdatatype.DNSKEY}
+    if foreign:
+        names = ", ".join(sorted(dns.rdatatype.to_text(kind) for kind in foreign))
+        yield Problem(key, f"{path} holds {names}, which cannot be a trust anchor.", "Keep only DS and DNSKEY records.")
+    elif not kinds:
         yield Problem(key, f"{path} holds no DS or DNSKEY record.", "Write lines such as `. IN DS 20326 8 2 E06D44B8...`.")
 
 

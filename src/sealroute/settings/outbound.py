@@ -50,11 +50,10 @@ class Resolver(Section):
     trust_anchor_file: FilePath | None = Field(
         default=None, description="unbound: DS or DNSKEY records (zone file format) that replace IANA's root trust anchors."
     )
-    unblock_zones: tuple[Zone, ...] = Field(
-        default=(),
-        max_length=256,
-        strict=False,
-        description="unbound: special names (such as `test`, `168.192.in-addr.arpa`) that libunbound would answer itself.",
+    special_names: bool = Field(
+        default=False,
+        description="unbound: ask the servers about `test` and the other special names (RFC 6761), too, instead of answering "
+        "them here. For private roots and labs.",
     )
     servers: tuple[NameServer, ...] = Field(
         default=("127.0.0.1",), min_length=1, max_length=8, strict=False, description="ad: the validating resolvers to ask."
@@ -88,7 +87,7 @@ class Resolver(Section):
         return self
 
 
-UNBOUND_ONLY = {"forwarders", "stub_zones", "root_hints", "trust_anchor_file", "unblock_zones"}
+UNBOUND_ONLY = {"forwarders", "stub_zones", "root_hints", "trust_anchor_file", "special_names"}
 AD_ONLY = {"servers", "trusted"}
 
 
