@@ -8,7 +8,6 @@ of each and why.  Then it lets a day pass quickly, and shows the notice that the
 from __future__ import annotations
 
 import asyncio
-import shlex
 import sys
 import tempfile
 import time
@@ -89,6 +88,7 @@ class Demo:
         return {mode: Gateway(self.folder, f'organization = "{mode.lower()}"\n{base}', f"org-{mode.lower()}") for mode in MODES}
 
     def add_connector(self, gateway: Gateway, mode: str) -> None:
+        gateway.run("organization", "add", mode.lower())
         arguments = ("New-OutboundConnector", f"{mode} to all", "-RecipientDomains", "*", "-SmtpDaneMode", mode)
         self.console.print(
             f"[dim]sealroute {' '.join(repr(item) if ' ' in item or item == '*' else item for item in arguments)}[/]"
@@ -203,9 +203,9 @@ def read_outcomes(database: Path) -> dict[tuple[str, str], Outcome]:
     from datetime import UTC, datetime, timedelta
 
     from sealroute.ports import TraceQuery
-    from sealroute.store import open_admin
+    from sealroute.store.store import open_store
 
-    store = open_admin(f"sqlite:///{database}")
+    store = open_store(f"sqlite:///{database}").admin
     try:
         now = datetime.now(UTC)
         rows = store.traces.search(TraceQuery(now - timedelta(hours=1), now + timedelta(minutes=1), limit=5000))

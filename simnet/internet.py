@@ -155,7 +155,7 @@ class Internet:
         )
         tables = {
             "store": ['url = "sqlite:///queue.db"'],
-            "resolver": ['trust_anchor_file = "trust-anchor.ds"', 'unblock_zones = ["test"]', "timeout_seconds = 5.0"],
+            "resolver": ['trust_anchor_file = "trust-anchor.ds"', "special_names = true", "timeout_seconds = 5.0"],
             "tls": ['ca_file = "web-ca.pem"'],
             "mta_sts": ['ca_file = "web-ca.pem"', f"https_port = {self.policies.port}", "timeout_seconds = 3.0"],
             "delivery": [

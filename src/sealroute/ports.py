@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -234,8 +234,8 @@ class Queue(Protocol):
         """Record a run; drop the group when nobody is left, and the message with its last group."""
         ...
 
-    async def release(self, group_ids: Sequence[str], *, later: timedelta | None = None) -> None:
-        """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time, or `later` from now."""
+    async def release(self, group_ids: Sequence[str], *, not_before: datetime | None = None) -> None:
+        """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time, or at `not_before` if later."""
         ...
 
     async def take_due(self, now: datetime, limit: int) -> list[Group]:
@@ -439,3 +439,15 @@ class Users(Protocol):
         ...
 
     def organization_of(self, name: str) -> str | None: ...
+
+
+class Organizations(Protocol):
+    """Owners of connectors, users and mail."""
+
+    def all(self) -> list[tuple[str, str]]:
+        """(id, name), by id."""
+        ...
+
+    def add(self, identity: str, name: str) -> None:
+        """Raises OperatorError when the id is taken."""
+        ...

@@ -169,7 +169,7 @@ def _settings(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots
     """The connector's own TlsSettings: the chain, and the certificate naming TlsDomain."""
     if not requirement.chain:
         return None, Reason.TLS_CERTIFICATE
-    result = verify_pkix(facts.chain, roots, facts.at, requirement.certificate_names, common_name=True)
+    result = verify_pkix(facts.chain, roots, facts.at, requirement.certificate_names)
     if result.ok:
         return CheckResult(True, matched=result.name.presented if result.name else ""), Reason.TLS_CERTIFICATE
     status, report = _CHAIN_RESULT[result.outcome]

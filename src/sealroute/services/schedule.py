@@ -21,6 +21,8 @@ from sealroute.base.errors import SealrouteError
 from sealroute.base.mail import Message
 from sealroute.ports import Clock, Group, Queue, Settled
 
+BROKEN_RUN_WAIT = timedelta(minutes=1)
+
 
 class Runner(Protocol):
     """services/deliver, as schedule needs it."""
@@ -240,7 +242,8 @@ class Schedule:
     async def _give_back(self, job: _Job) -> None:
         """The run broke off through a fault of ours: the group waits its turn again, a minute later."""
         try:
-            await self._queue.release([job.group.id], later=timedelta(minutes=1))
+            not_before = self._clock.now() + BROKEN_RUN_WAIT
+            await self._queue.release([job.group.id], not_before=not_before)
         except SealrouteError as error:
             self._watcher.trouble("a group could not be given back; its lease will end", error)
 

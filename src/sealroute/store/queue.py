@@ -145,15 +145,17 @@ class DurableQueue:
                 del self._evidence_used[next(iter(self._evidence_used))]
             self._evidence_used[digest] = at_us
 
-    async def release(self, group_ids: Sequence[str]) -> None:
-        """Give ACTIVE groups back unworked: QUEUED at their old time."""
+    async def release(self, group_ids: Sequence[str], *, not_before: datetime | None = None) -> None:
+        """Give ACTIVE groups back unworked: QUEUED at their old time, or at `not_before` if that is later."""
         if group_ids:
-            await self._writer.run(Job([(sql.RELEASE_GROUP, [(group_id, self.node_id) for group_id in group_ids])]))
+            earliest_us = 0 if not_before is None else to_us(not_before)
+            rows = [(earliest_us, group_id, self.node_id) for group_id in group_ids]
+            await self._writer.run(Job([(sql.RELEASE_GROUP, rows)]))
 
     def _give_back(self, groups: Sequence[Group]) -> None:
         """The caller was cancelled before it could work on them."""
         if groups:
-            self._writer.submit_now(Job([(sql.RELEASE_GROUP, [(group.id, self.node_id) for group in groups])]))
+            self._writer.submit_now(Job([(sql.RELEASE_GROUP, [(0, group.id, self.node_id) for group in groups])]))
 
     async def take_due(self, now: datetime, limit: int) -> list[Group]:
         """Lease up to `limit` due groups, oldest due first."""
@@ -186,6 +188,12 @@ class DurableQueue:
         """When the next QUEUED group is due."""
         group = recipient_group.c
         query = select(func.min(group.next_attempt_us)).where(group.state == QUEUED)
+        first: int | None = await self._readers.run(lambda connection: connection.scalar(query))
+        return None if first is None else from_us(first)
+
+    async def oldest(self) -> datetime | None:
+        """When the oldest waiting group was queued."""
+        query = select(func.min(recipient_group.c.queued_us))
         first: int | None = await self._readers.run(lambda connection: connection.scalar(query))
         return None if first is None else from_us(first)
 

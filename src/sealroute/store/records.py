@@ -8,6 +8,7 @@ and remembered by identity.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy import Row as SqlRow
 from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
 from sealroute.base.status import Enhanced
 from sealroute.base.times import from_us, to_us
-from sealroute.policy.attempt import Attempt
+from sealroute.policy.attempt import Attempt, RecipientFate
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import plain
 from sealroute.ports import Group, TraceEvent
@@ -210,7 +211,7 @@ class AttemptTexts:
         for name in _OWN:
             value = getattr(attempt, name)
             if value is not None and value != "" and value != ():
-                own[name] = value if type(value) in _PLAIN else plain(value)
+                own[name] = value if type(value) in _PLAIN else _FAST.get(name, plain)(value)
         text = encode(own)
         for name in _SHARED:
             value = getattr(attempt, name)
@@ -220,4 +221,21 @@ class AttemptTexts:
         return text
 
 
+def _fate(fate: RecipientFate) -> dict[str, Any]:
+    record: dict[str, Any] = {"address": fate.address, "fate": fate.fate.value, "dsn_passed_on": fate.dsn_passed_on}
+    if fate.reply is not None:
+        record["reply"] = str(fate.reply)
+    if fate.finding is not None:
+        record["finding"] = plain(fate.finding)
+    return record
+
+
 _PLAIN = (str, int, float, bool)
+_FAST: dict[str, Callable[[Any], Any]] = {
+    "smtp_dane_mode": lambda mode: mode.value,
+    "mta_sts_mode": lambda mode: mode.value,
+    "rows": list,
+    "replies": lambda replies: [(said, str(reply)) for said, reply in replies],
+    "recipients": lambda fates: [_fate(fate) for fate in fates],
+}
+"""What plain() says of these fields, said directly: they are in every attempt."""

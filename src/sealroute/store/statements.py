@@ -127,9 +127,17 @@ DEFER_GROUP = Statement(
 """active → queued: tried, and to be tried again."""
 
 RELEASE_GROUP = Statement(
-    22, 2, "UPDATE recipient_group SET state = 'queued', owner = NULL WHERE (id, owner) IN (VALUES {rows})"
+    22,
+    3,
+    f"""
+    UPDATE recipient_group
+    SET state = 'queued', owner = NULL,
+        next_attempt_us = CASE WHEN given.earliest_us > next_attempt_us THEN given.earliest_us ELSE next_attempt_us END
+    FROM {_given("earliest_us", "id", "owner")}
+    WHERE recipient_group.id = given.id AND recipient_group.owner = given.owner
+    """,
 )
-"""active → queued: given back unworked."""
+"""active → queued: given back unworked, not to be taken before a moment."""
 
 DELETE_GROUP = Statement(30, 2, "DELETE FROM recipient_group WHERE (id, owner) IN (VALUES {rows})", exact=True)
 """active → (deleted): nobody is left to deliver to."""

@@ -20,7 +20,7 @@ from sealroute.base.errors import OperatorError
 
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
-    from sealroute.ports import ConnectorStore, QueueAdmin, Traces, Users
+    from sealroute.ports import ConnectorStore, Organizations, QueueAdmin, Traces, Users
     from sealroute.settings import Settings
 
 SYSTEM_CONFIG = Path("/etc/sealroute/sealroute.toml")
@@ -38,6 +38,8 @@ class AdminStores(Protocol):
     def traces(self) -> Traces: ...
     @property
     def users(self) -> Users: ...
+    @property
+    def organizations(self) -> Organizations: ...
     def close(self) -> None: ...
 
 

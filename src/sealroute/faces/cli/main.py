@@ -53,6 +53,7 @@ COMMANDS = {
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
+    "organization": Command("organization", "Owners of connectors, users and mail: add, list."),
     "dane": Command("dane", "Check a certificate chain against TLSA records.", configured=False),
     "mta-sts": Command("mta_sts", "Read, match and fetch MTA-STS policies."),
     "tlsrpt": Command("tlsrpt", "Read TLS reporting records.", configured=False),

@@ -1,0 +1,57 @@
+"""An HTTP server inside the gateway's own event loop: uvicorn, without its own ideas about signals and logging."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+
+import uvicorn
+from fastapi import FastAPI
+
+from sealroute.base.errors import OperatorError
+
+STOP_SECONDS = 5.0
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Signals are the gateway's, which stops this server among other things."""
+        yield
+
+
+class HttpServer:
+    """One application on one address."""
+
+    def __init__(self, app: FastAPI, address: str, port: int) -> None:
+        self._address = address
+        self._port = port
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5, limit_concurrency=100
+        )
+        self._server = _Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Listen.  Raises OperatorError when the address cannot be had."""
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind((self._address, self._port))
+        except OSError as error:
+            listening.close()
+            where = f"{self._address} port {self._port}"
+            fix = "Choose another address or port in [http], or set enabled = false."
+            raise OperatorError.one("http", f"cannot listen on {where}: {error.strerror or error}.", fix) from error
+        self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="http")
+
+    async def stop(self) -> None:
+        """Finish the requests under way, for a few seconds at most."""
+        if self._task is None:
+            return
+        self._server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._task, STOP_SECONDS)

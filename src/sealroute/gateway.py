@@ -1,0 +1,247 @@
+"""The running gateway: what is started in which order, what goes on beside the mail, and how it all ends.
+
+The parts are made and put together in app.py.  On stop: the doors are closed first, runs under way are finished, the rest
+goes back to the queue; nothing accepted is lost whichever way the process ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from sealroute.base.errors import OperatorError, SealrouteError
+from sealroute.base.mail import Message
+from sealroute.faces.http.health import Part
+from sealroute.faces.http.server import HttpServer
+from sealroute.net.smtp_in import ListenerConfig, SmtpIn
+from sealroute.policy.choose import ConnectorIndex
+from sealroute.policy.connector import Connector, default_connector
+from sealroute.ports import Clock, PolicyFetcher, Resolver, Settled
+from sealroute.services.authenticate import Authenticator
+from sealroute.services.canary import Canary, CanaryReport
+from sealroute.services.metrics import Metrics, QueueState
+from sealroute.services.schedule import Schedule
+from sealroute.services.sessions import Sessions
+from sealroute.services.sts import StsPolicies
+from sealroute.settings import Settings
+from sealroute.store.store import Store
+
+log = structlog.get_logger("sealroute")
+
+CONNECTOR_POLL_SECONDS = 1.0
+PURGE_EVERY = timedelta(hours=1)
+
+
+class Choosing:
+    """The connector for a recipient, from the live set; the index is rebuilt when the set changes."""
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._settings = settings
+        self._indexes: dict[str, tuple[Sequence[Connector], ConnectorIndex, Connector]] = {}
+
+    def __call__(self, message: Message, domain: str) -> Connector:
+        connectors = self._store.connectors.all(message.organization)
+        known = self._indexes.get(message.organization)
+        if known is None or known[0] is not connectors:
+            known = self._indexes[message.organization] = self._index(message.organization, connectors)
+        return known[1].find(domain) or known[2]
+
+    def _index(
+        self, organization: str, connectors: Sequence[Connector]
+    ) -> tuple[Sequence[Connector], ConnectorIndex, Connector]:
+        retry = self._settings.retry
+        fallback = default_connector(organization, retry_schedule=retry.schedule, message_expiration=retry.message_expiration)
+        return connectors, ConnectorIndex(connectors, self._settings.accepted_domains), fallback
+
+
+class Watch:
+    """Reads what was settled, for the log and the metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def settled(self, message: Message, settled: Settled) -> None:
+        self._metrics.observe(settled)
+        for event in settled.events:
+            log.info(
+                event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
+            )
+
+    def trouble(self, what: str, error: BaseException) -> None:
+        log.error(what, error=str(error), kind=type(error).__name__, exc_info=error)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """A running gateway and what it is made of."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    resolver: Resolver
+    canary: Canary | None
+    policies: StsPolicies
+    fetcher: PolicyFetcher
+    sessions: Sessions
+    schedule: Schedule
+    smtp_in: SmtpIn
+    authenticator: Authenticator
+    metrics: Metrics
+    listeners: tuple[ListenerConfig, ...]
+    http: HttpServer | None
+    bound: list[tuple[str, int]] = field(default_factory=list)
+    """Where mail is accepted."""
+    queue_state: QueueState | None = None
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Take up what was unfinished, then open the doors.  Raises OperatorError when it cannot start."""
+        self._check_organizations()
+        recovered = await self.store.queue.start_node(self.clock.now())
+        await self.store.connectors.refresh()
+        if self.canary is not None:
+            self._resolver_changed(await self.canary.probe())
+        self._spawn("connectors", self._follow_connectors())
+        self._spawn("lease", self._renew_lease())
+        self._spawn("sts refresh", self.policies.refresh_loop(random.random))
+        self._spawn("purge", self._purge())
+        if self.canary is not None:
+            self._spawn("canary", self.canary.loop(self._resolver_changed))
+        self._spawn("schedule", self.schedule.work())
+        if self.http is not None:
+            await self.http.start()
+        for listener in self.listeners:
+            self.bound += await self._listen(listener)
+        log.info("ready", listening=[f"{address}:{port}" for address, port in self.bound], recovered_groups=recovered)
+
+    def _check_organizations(self) -> None:
+        known = {identity for identity, _ in self.store.admin.organizations.all()}
+        wanted = {self.settings.organization, *(listener.organization for listener in self.listeners)}
+        if missing := sorted(wanted - known):
+            fix = f"`sealroute organization add {missing[0]}` adds one."
+            raise OperatorError.one("organization", f"there is no organization {', '.join(map(repr, missing))}.", fix)
+
+    async def stop(self) -> None:
+        """Finish what is under way, give the rest back to the queue, close everything."""
+        log.info("stopping")
+        grace = self.settings.limits.shutdown_seconds
+        await self.smtp_in.close(grace)
+        await self.schedule.stop(grace)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.http is not None:
+            await self.http.stop()
+        await self.sessions.close()
+        await self.policies.close()
+        await self.fetcher.close()
+        await self.resolver.close()
+        self.authenticator.close()
+        await self.store.close()
+        log.info("stopped")
+
+    async def _listen(self, listener: ListenerConfig) -> tuple[tuple[str, int], ...]:
+        try:
+            return await self.smtp_in.listen(listener)
+        except OSError as error:
+            where = f"{listener.address} port {listener.port}"
+            fix = "Choose another address or port, stop what uses it, or run with the right to bind ports below 1024."
+            raise OperatorError.one("listeners", f"cannot listen on {where}: {error.strerror or error}.", fix) from error
+
+    def reload(self) -> None:
+        """SIGHUP: look at the connectors now."""
+        log.info("reloading connectors")
+        self._spawn("reload", self._refresh_connectors())
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A loop that ends is a bug; the gateway must not go on half alive.
+            log.critical("a part of the gateway broke off", part=task.get_name(), exc_info=error)
+            signal.raise_signal(signal.SIGTERM)
+
+    async def _follow_connectors(self) -> None:
+        while True:
+            await asyncio.sleep(CONNECTOR_POLL_SECONDS)
+            await self._refresh_connectors()
+
+    async def _refresh_connectors(self) -> None:
+        try:
+            if await self.store.connectors.refresh():
+                log.info("connectors loaded")
+        except SealrouteError as error:
+            log.error("connectors could not be loaded; the last set stays in force", error=str(error))
+
+    async def _renew_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self.settings.store.lease_seconds / 3)
+            try:
+                recovered = await self.store.queue.renew_node(self.clock.now())
+            except SealrouteError as error:
+                log.error("the lease could not be renewed", error=str(error))
+                continue
+            if recovered:
+                log.warning("took over from a silent node", groups=recovered)
+                self.schedule.nudge()
+
+    async def _purge(self) -> None:
+        keep = timedelta(days=self.settings.trace.retention_days)
+        while True:
+            try:
+                await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
+            except SealrouteError as error:
+                log.error("old trace records could not be removed", error=str(error))
+            await asyncio.sleep(PURGE_EVERY.total_seconds())
+
+    def _resolver_changed(self, report: CanaryReport) -> None:
+        (log.info if report.can_validate else log.error)(
+            "resolver probed", can_validate=report.can_validate, text=report.sentence
+        )
+
+    # ------------------------------------------------------------------------------------------------------- health
+
+    async def look_at_queue(self) -> None:
+        """Bring what /metrics shows of the queue up to date."""
+        depth = await self.store.queue.depth()
+        oldest = await self.store.queue.oldest()
+        age = (self.clock.now() - oldest).total_seconds() if oldest is not None else 0.0
+        self.queue_state = QueueState(depth, max(age, 0.0))
+
+    async def health(self) -> Sequence[Part]:
+        """How each part is, for /healthz."""
+        parts = [await self._store_health(), self._resolver_health()]
+        parts.append(Part("listeners", bool(self.bound), ", ".join(f"{address}:{port}" for address, port in self.bound)))
+        troubles = self.policies.refresh_troubles
+        detail = "; ".join(f"{domain}: {why}" for domain, why in list(troubles.items())[:5])
+        # A stale policy is a partner's trouble: shown, but no reason to take this node out of service.
+        parts.append(Part("mta-sts", True, f"not refreshed: {detail}" if detail else "policies are fresh"))
+        return parts
+
+    async def _store_health(self) -> Part:
+        try:
+            await self.look_at_queue()
+        except SealrouteError as error:
+            return Part("store", False, str(error))
+        waiting = sum(self.queue_state.depth.values()) if self.queue_state else 0
+        return Part("store", True, f"{waiting} groups in the queue")
+
+    def _resolver_health(self) -> Part:
+        if self.canary is None:
+            return Part("resolver", True, "not probed: the canary names are not set")
+        report = self.canary.report
+        if report is None:
+            return Part("resolver", False, "not probed yet")
+        return Part("resolver", report.can_validate, report.sentence)
