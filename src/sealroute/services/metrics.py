@@ -24,7 +24,6 @@ from sealroute.policy.requirement import Protection
 from sealroute.ports import GroupState, Settled
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-_BATCHES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 NO_REASON = "none"
 
@@ -44,6 +43,15 @@ class InboundCounts(Protocol):
     held_bytes: int
 
 
+class WriterCounts(Protocol):
+    """What the store's writer counts; changes per commit is how well it batches."""
+
+    @property
+    def commits(self) -> int: ...
+    @property
+    def changes(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """The queue at one moment."""
@@ -58,6 +66,7 @@ class Sources:
 
     inbound: Callable[[], InboundCounts] | None = None
     queue: Callable[[], QueueState | None] | None = None
+    writer: Callable[[], WriterCounts] | None = None
     resolver_can_validate: Callable[[], bool] | None = None
     cached_policies: Callable[[], int] | None = None
 
@@ -88,9 +97,11 @@ _INBOUND: dict[str, _Pulled] = {
 }
 _DEPTH = _Pulled("queue_groups", "gauge", "Recipient groups in the queue, by state.", ("state",))
 _OLDEST = _Pulled("queue_oldest_age_seconds", "gauge", "Age of the oldest message in the queue.")
+_COMMITS = _Pulled("store_commits", "counter", "Commits of the store's writer.")
+_CHANGES = _Pulled("store_changes", "counter", "Changes in those commits; divided by the commits: the batch size.")
 _RESOLVER = _Pulled("resolver_can_validate", "gauge", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
 _POLICIES = _Pulled("mta_sts_cached_policies", "gauge", "MTA-STS policies in the cache.")
-PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _RESOLVER, _POLICIES)
+PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _COMMITS, _CHANGES, _RESOLVER, _POLICIES)
 
 
 class _Reader(Collector):
@@ -112,6 +123,10 @@ class _Reader(Collector):
         if state is not None:
             yield _family(_DEPTH, {(known.value,): state.depth.get(known, 0) for known in GroupState})
             yield _family(_OLDEST, {(): state.oldest_age_seconds})
+        if sources.writer is not None:
+            writer = sources.writer()
+            yield _family(_COMMITS, {(): writer.commits})
+            yield _family(_CHANGES, {(): writer.changes})
         if sources.resolver_can_validate is not None:
             yield _family(_RESOLVER, {(): int(sources.resolver_can_validate())})
         if sources.cached_policies is not None:
@@ -147,7 +162,6 @@ class Metrics:
             "mandatory_shadow", "Attempts that would (or would not) have satisfied a Mandatory mode.", "mode", "satisfied"
         )
         self._seconds = self._histogram("attempt_seconds", "How long the parts of attempts took.", _SECONDS, "part")
-        self._batches = self._histogram("store_batch_size", "Changes committed together by the store's writer.", _BATCHES)
         self._children: dict[tuple[int, tuple[str, ...]], Counter] = {}
         self._parts = {part: self._seconds.labels(part) for part in ("resolve", "connect", "tls", "transaction")}
 
@@ -162,10 +176,6 @@ class Metrics:
             self._attempt(attempt)
         if settled.notices:
             self._notices.inc(len(settled.notices))
-
-    def batch(self, size: int) -> None:
-        """The store's writer committed so many changes together."""
-        self._batches.observe(size)
 
     def _attempt(self, attempt: Attempt) -> None:
         reason = attempt.finding.reason.value if attempt.finding else NO_REASON
