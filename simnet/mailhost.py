@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import ssl
 import time
@@ -56,6 +57,8 @@ class Behaviour:
     """Octets sent in plaintext together with the 220, as an attacker would."""
     handshake: bytes = b""
     """Octets sent in answer to the ClientHello, in place of a TLS handshake."""
+    after_handshake: bytes = b""
+    """Octets sent under TLS right after the handshake, unasked."""
     tls_version: ssl.TLSVersion | None = None
     """The only version spoken; None: 1.2 and newer."""
     greylist_seconds: float = 0.0
@@ -160,6 +163,11 @@ class MailHost:
         for connection in list(self.connections):
             connection.hang_up(farewell)
 
+    def send_raw(self, octets: bytes) -> None:
+        """Send octets on every connection past its TLS."""
+        for connection in self.connections:
+            connection.send_raw(octets)
+
     async def close(self) -> None:
         for server in self._servers:
             server.close()
@@ -261,7 +269,14 @@ class _Server(asyncio.Protocol):
     def hang_up(self, farewell: bytes = b"") -> None:
         if farewell:
             self._send(farewell)
+        if self._shaken and self._tls is not None:
+            with contextlib.suppress(ssl.SSLError):
+                self._tls.unwrap()
+            self._transport.write(self._outgoing.read())
         self._transport.close()
+
+    def send_raw(self, octets: bytes) -> None:
+        self._transport.write(octets)
 
     def data_received(self, data: bytes) -> None:
         if self._mode == "odd-handshake":
@@ -288,6 +303,8 @@ class _Server(asyncio.Protocol):
             if not self._shaken:
                 self._tls.do_handshake()
                 self._shaken = True
+                if self._b.after_handshake:
+                    self._tls.write(self._b.after_handshake)
             while chunk := self._tls.read(65536):
                 chunks.append(chunk)
                 if not self._incoming.pending and not self._tls.pending():

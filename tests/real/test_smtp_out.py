@@ -249,6 +249,32 @@ async def test_an_idle_session_notices_that_it_is_over(host: MailHost, files: tu
     await session.close()
 
 
+async def test_a_broken_tls_record_ends_the_session(host: MailHost, files: tuple[str, str]) -> None:
+    session = await connect(host, GOOD, files)
+    assert summary(await session.transact(mail())) == DELIVERED
+    host.send_raw(b"\x17\x03\x03\x00\x20" + bytes(32))
+    async with asyncio.timeout(5):
+        while session.usable:
+            await asyncio.sleep(0.01)
+    (line,) = summary(await session.transact(mail()))
+    assert line.startswith("deferred: 450 4.4.318 Connection was closed abruptly: TLS failed: ")
+    assert "bad record mac" in line
+
+
+async def test_a_server_that_speaks_unasked_under_tls(host: MailHost, files: tuple[str, str]) -> None:
+    """What stands ready before EHLO could only be taken for the answer to a later command."""
+    session = await connect(host, replace(GOOD, after_handshake=b"250 2.0.0 all done\r\n"), files)
+    async with asyncio.timeout(5):
+        while session.usable:
+            await asyncio.sleep(0.01)
+    assert session.facts.tls_version == "TLSv1.3"
+    (line,) = summary(await session.transact(mail()))
+    assert line == (
+        "deferred: 450 4.5.0 The destination mail server broke the SMTP protocol: the server sent '250 2.0.0 all done', "
+        "which answers no command"
+    )
+
+
 async def test_a_cancelled_transaction_ends_the_session(host: MailHost, files: tuple[str, str]) -> None:
     session = await connect(host, replace(GOOD, silent_at="END"), files)
     task = asyncio.create_task(session.transact(mail()))

@@ -48,8 +48,7 @@ class SmtpSession:
         """Send one message; a recipient of a broken connection is DEFERRED, the finding says how far it came."""
         client = self._connection.client
         if not self.usable:
-            how = client.failure.detail if client.failure else ""
-            gone = Outcome(Ending.LOST, detail=how or "the connection was closed before anything was sent")
+            gone = client.failure or Outcome(Ending.LOST, detail="the connection was closed before anything was sent")
             return TransactionResult(self._fates(transaction.recipients, [gone] * len(transaction.recipients)), (), False)
         await self._connection.transact(transaction)
         return TransactionResult(
