@@ -265,6 +265,7 @@ class _Session(asyncio.Protocol):
             return
         if self._upgrading and self._encrypted:
             # Decrypted already, while the task that waits for the handshake has yet to wake up.
+            self._early += data
             return
         self._last = self._loop.time()
         self._act(self._engine.receive_data(data))
