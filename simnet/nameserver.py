@@ -177,7 +177,10 @@ class Fault(Enum):
 
 
 class FaultyNameServer:
-    """Misbehaves at one address and port; `async with FaultyNameServer(...) as server:`.  `queries` counts questions."""
+    """Misbehaves at one address and port; `async with FaultyNameServer(...) as server:`.
+
+    `fault` may be changed while it runs; `queries` counts questions.
+    """
 
     def __init__(self, fault: Fault, address: str, port: int) -> None:
         self.fault = fault
@@ -197,6 +200,8 @@ class FaultyNameServer:
             self._udp.close()
         if self._tcp is not None:
             self._tcp.close()
+        # The transport closes its socket in the next turn of the loop; after this the port can be bound again.
+        await asyncio.sleep(0)
 
     def reply(self, question: bytes, *, tcp: bool) -> bytes | None:
         """The octets to answer with; None for no answer."""

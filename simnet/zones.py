@@ -8,7 +8,7 @@
     world.zone("fabrikam.test", Signing.UNSIGNED)
     world.spoil("contoso.test", "MX")                              # the RRSIG of the MX RRset no longer verifies
     world.delegate("_tcp.mx.contoso.test", "127.53.0.9")           # a subtree at another (faulty) server
-    with NsdServer(world):                                         # simnet/nameserver
+    with NsdServer(world) as server:                               # simnet/nameserver
         resolver = UnboundResolver(UnboundConfig(stub_zones=world.stub_zones(), trust_anchors=world.trust_anchors(), ...))
         world.remove("_25._tcp.mx.contoso.test", "TLSA"); server.reload()
 
@@ -115,18 +115,14 @@ class World:
         `NSEC` or `NSEC3` with the owner's plain name spoils the denial of its other types, and of the names that would
         follow it; `DNSKEY` of an apex spoils the whole zone.
         """
-        name = _name(owner)
-        key_type = dns.rdatatype.from_text(rtype)
-        zone = self.zones[_parent(name)] if key_type is DS else self._zone_of(name)
-        zone.spoilt[self._signed_owner(zone, name, key_type), key_type] = how
+        zone, key = self._signature(owner, rtype)
+        zone.spoilt[key] = how
         zone.changed = True
 
     def mend(self, owner: str, rtype: str) -> None:
         """Take `spoil` back."""
-        name = _name(owner)
-        zone = self._zone_of(name)
-        key_type = dns.rdatatype.from_text(rtype)
-        zone.spoilt.pop((self._signed_owner(zone, name, key_type), key_type), None)
+        zone, key = self._signature(owner, rtype)
+        zone.spoilt.pop(key, None)
         zone.changed = True
 
     def delegate(self, subtree: str, address: str, *, with_ds: bool = False) -> None:
@@ -205,11 +201,13 @@ class World:
                 return zone
         raise AssertionError("the root zone always matches")
 
-    def _signed_owner(self, zone: Zone, name: dns.name.Name, rtype: RdataType) -> dns.name.Name:
-        if rtype is not NSEC3:
-            return name
-        digest = dns.dnssec.nsec3_hash(name, None, 0, 1)
-        return dns.name.Name([digest.encode(), *zone.origin.labels])
+    def _signature(self, owner: str, rtype: str) -> tuple[Zone, tuple[dns.name.Name, RdataType]]:
+        """The zone that signs an RRset, and the RRset's place in it."""
+        name, covered = _name(owner), dns.rdatatype.from_text(rtype)
+        zone = self._zone_of(name.parent() if covered is DS else name)
+        if covered is NSEC3:
+            name = dns.name.Name([dns.dnssec.nsec3_hash(name, None, 0, 1).encode(), *zone.origin.labels])
+        return zone, (name, covered)
 
     def __repr__(self) -> str:
         return f"<World of {len(self.zones)} zones at {self.address}@{self.port}>"
@@ -217,7 +215,3 @@ class World:
 
 def _name(text: str) -> dns.name.Name:
     return dns.name.from_text(text.lower(), origin=dns.name.root)
-
-
-def _parent(name: dns.name.Name) -> dns.name.Name:
-    return name.parent()

@@ -54,6 +54,9 @@ def make_world() -> World:
         world.zone(name, signing)
         world.add(f"mx.{name}", "A", "127.0.0.1")
         world.spoil(f"mx.{name}", chain)
+    world.zone("ds.test")
+    world.spoil("ds.test", "DS")
+    world.delegate("_tcp.claimed.signed.test", LAME, with_ds=True)
     world.delegate("_tcp.lame.signed.test", LAME)
     return world
 
@@ -169,5 +172,6 @@ BROKEN = (
     ("TLSA", "mx.half3.test", "signature verification failed"),
     ("A", "to-broken.signed.test", "signature expired"),
     ("MX", "orphan.test", "No DNSKEY record"),
+    ("MX", "ds.test", "for DS ds.test. while building chain of trust"),
 )
 """(type, name, words of the reason) of look-ups that must be BOGUS."""

@@ -81,6 +81,15 @@ async def test_a_lame_tlsa_server_makes_tlsa_unknown(config: UnboundConfig, worl
     assert answer == _unknown(LAME_TLSA, "SERVFAIL: no name server gave a usable answer")
 
 
+async def test_a_lame_server_below_a_ds_is_no_better(config: UnboundConfig, world: World) -> None:
+    resolver = UnboundResolver(config)
+    async with FaultyNameServer(Fault.SHORT_TLSA, LAME, world.port):
+        answer = await resolver.tlsa("_25._tcp.claimed.signed.test")
+    await resolver.close()
+    assert answer.security is Security.BOGUS
+    assert "DNSKEY" in answer.detail
+
+
 async def test_a_silent_server_ends_with_our_own_time_limit(config: UnboundConfig, world: World) -> None:
     resolver = UnboundResolver(replace(config, timeout_seconds=0.5))
     async with FaultyNameServer(Fault.SILENT, LAME, world.port) as server:
