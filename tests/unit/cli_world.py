@@ -225,6 +225,14 @@ class FakeUsers:
         return self.known[name][1] if name in self.known else None
 
 
+class FakeOrganizations:
+    def all(self) -> list[tuple[str, str]]:
+        return [("default", "default")]
+
+    def add(self, identity: str, name: str) -> None:
+        raise NotImplementedError
+
+
 class FakeConnectors:
     def all(self, organization: str) -> list[Connector]:
         return []
@@ -254,6 +262,7 @@ class FakeStore:
     queue: FakeQueue = field(default_factory=FakeQueue)
     traces: FakeTraces = field(default_factory=FakeTraces)
     users: FakeUsers = field(default_factory=FakeUsers)
+    organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     closed: bool = False
 
     def close(self) -> None:
