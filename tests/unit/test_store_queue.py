@@ -191,6 +191,21 @@ async def test_released_groups_are_due_at_their_old_time(store: Store, tmp_path:
     assert await store.queue.take_due(NOW, 10) == [group]
 
 
+@pytest.mark.parametrize(("minutes", "due"), [(-5, 0), (5, 5)], ids=["long past", "later"])
+async def test_a_group_may_be_given_back_for_later_but_never_for_earlier(store: Store, minutes: int, due: int) -> None:
+    _, group = await accept(store)
+    await store.queue.release([group.id], not_before=NOW + timedelta(minutes=minutes))
+    assert await store.queue.next_due() == NOW + timedelta(minutes=due)
+
+
+async def test_the_oldest_waiting_group(store: Store) -> None:
+    assert await store.queue.oldest() is None
+    for minutes in (2, 1, 3):
+        message = message_to("bob@contoso.com")
+        await store.queue.add(message, [group_of(message, queued_at=NOW + timedelta(minutes=minutes))], [], active=False)
+    assert await store.queue.oldest() == NOW + timedelta(minutes=1)
+
+
 async def test_an_attempt_is_recorded_with_its_evidence(store: Store) -> None:
     message, group = await accept(store)
     settled = run_of(group, bob=Fate.DELIVERED)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from sealroute.base.errors import StoreUnavailable
+from sealroute.store import engine as engine_module
 from sealroute.store import writer as writer_module
 from sealroute.store.engine import Database
 from sealroute.store.statements import DELETE_POLICY, LARGEST, PUT_POLICY, Statement
@@ -115,6 +116,33 @@ async def test_a_full_disk_fails_all_and_passes(tmp_path: Path) -> None:
     await writer.run(Job(call=_roomy))
     await asyncio.gather(*map(writer.run, big()))
     assert len(domains(tmp_path)) == 3
+    await writer.close()
+    database.close()
+
+
+async def test_a_disk_that_fills_up_while_a_guilty_job_is_sought_fails_the_rest_at_once(tmp_path: Path) -> None:
+    database = Database(url_in(tmp_path))
+    writer = Writer(database)
+    await writer.run(Job(call=_full))
+    guilty = Job([(PUT_POLICY, [("bad.test", "1", "\udcff", 0, 0, 0)])])
+    big = [Job([(PUT_POLICY, [(f"{number}.test", "1", "x" * 90_000, 0, 0, 0)])]) for number in range(2)]
+    results = await asyncio.gather(*map(writer.run, [guilty, *big]), return_exceptions=True)
+    assert ["surrogates" in str(result) or "disk is full" in str(result) for result in results] == [True, True, True]
+    await writer.close()
+    database.close()
+
+
+async def test_a_lock_that_is_never_released_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "LOCK_WAIT_SECONDS", 0.05)
+    database = Database(url_in(tmp_path))
+    writer = Writer(database)
+    with peek(tmp_path) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await writer.run(put("a.test"))
+        other.execute("COMMIT")
+    await writer.run(put("b.test"))
+    assert domains(tmp_path) == ["b.test"]
     await writer.close()
     database.close()
 

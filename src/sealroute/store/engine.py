@@ -101,11 +101,9 @@ class Database:
         """A connection whose transactions are all writing ones; the caller begins, commits and names errors."""
         return self.engine.connect().execution_options(sealroute_write=True)
 
-    def upsert(self, table: Table, *keys: str, keep: bool = False) -> Executable:
-        """INSERT that on an equal key replaces the rest of the row, or (`keep`) leaves the old row alone."""
+    def upsert(self, table: Table, *keys: str) -> Executable:
+        """INSERT that on an equal key replaces the rest of the row."""
         insert = sqlite.insert(table) if self.dialect == "sqlite" else postgresql.insert(table)
-        if keep:
-            return insert.on_conflict_do_nothing(index_elements=list(keys))
         return insert.on_conflict_do_update(
             index_elements=list(keys),
             set_={column.name: insert.excluded[column.name] for column in table.columns if column.name not in keys},
