@@ -197,7 +197,7 @@ class Remembered(Generic[T]):
 
 _SHARED = ("requirement", "facts", "verdict")
 """Parts of an attempt that attempts of one plan, or over one connection, have in common."""
-_OWN = tuple(item.name for item in fields(Attempt) if item.name not in (*_SHARED, "evidence"))
+_OWN = tuple(item.name for item in fields(Attempt) if item.name not in (*_SHARED, "evidence", "reported"))
 
 
 class AttemptTexts:
@@ -212,6 +212,8 @@ class AttemptTexts:
             value = getattr(attempt, name)
             if value is not None and value != "" and value != ():
                 own[name] = value if type(value) in _PLAIN else _FAST.get(name, plain)(value)
+        if results := attempt.tls_report:
+            own["tls_report"] = [result.value for result in results]
         text = encode(own)
         for name in _SHARED:
             value = getattr(attempt, name)
