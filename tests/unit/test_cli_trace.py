@@ -25,7 +25,7 @@ from sealroute.services.trace import (
     query_of,
     reason_string,
 )
-from tests.unit.cli_world import DELIVERED, MISMATCH, NOW, WAITING, FakeStore, mismatch_attempt, world
+from tests.unit.cli_world import DELIVERED, MISMATCH, NOW, WAITING, FakeStore, FakeTraces, mismatch_attempt, world
 
 Capture = pytest.CaptureFixture[str]
 LED = "450 4.7.323 tlsa-invalid: The domain failed DANE validation: none of 2 TLSA records matches the certificate of mx1.fabrikam.com"
@@ -223,6 +223,25 @@ def test_a_messages_story(context: Context, capsys: Capture) -> None:
     ):
         assert part in out
     assert out.count("Attempt 3") == 1, "an attempt for two recipients is told once"
+
+
+def test_earlier_runs_take_a_line_each_unless_asked_for(
+    context: Context, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = [mismatch_attempt(number) for number in (1, 2, 2, 3)]
+    monkeypatch.setattr(FakeTraces, "attempts", lambda *_: attempts)
+    out, _ = told(context, capsys, "trace", WAITING)
+    assert f"Attempt 1  2026-11-22 11:20:00Z  mx1.fabrikam.com [192.0.2.4]:25  {LED}" in out
+    assert (out.count("Attempt "), out.count("Decided by")) == (4, 1)
+    out, _ = told(context, capsys, "trace", WAITING, "--full")
+    assert (out.count("Attempt "), out.count("Decided by")) == (4, 4)
+
+
+def test_no_line_is_padded(context: Context, capsys: Capture) -> None:
+    """A pipe has no width, so nothing may be filled up to it."""
+    for argv in (["trace"], ["trace", WAITING], ["queue", "list"], ["queue", "show", WAITING]):
+        out, _ = told(context, capsys, *argv)
+        assert max(map(len, out.splitlines())) < 250
 
 
 def test_a_story_in_json_has_everything(context: Context, capsys: Capture) -> None:

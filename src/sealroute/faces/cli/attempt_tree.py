@@ -60,6 +60,13 @@ def attempt_tree(record: Record, *, title: str = "") -> Tree:
     return tree
 
 
+def attempt_line(record: Record) -> Text:
+    """The attempt in one line: when, where, what came of it."""
+    fates = ", ".join(dict.fromkeys(str(fate["fate"]) for fate in record.get("recipients", ())))
+    text = attempt_text(record)
+    return screen.text(_headline(record, ""), "  ", (text, "yellow") if text else (fates, "green"))
+
+
 def _branch(tree: Tree, name: str, lines: Sequence[Text]) -> None:
     if lines:
         branch = tree.add(screen.text((name, "bold")))

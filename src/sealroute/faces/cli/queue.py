@@ -239,9 +239,9 @@ def _print_row(item: QueueItem, now: datetime) -> None:
     way = f"{screen.mailbox(item.sender)} → {group.domain}"
     if len(group.recipients) > 1:
         way += f" ({len(group.recipients)} recipients)"
-    out.print(Padding(screen.text(way), (0, 0, 0, 2)))
+    out.print(Padding(screen.text(way), (0, 0, 0, 2), expand=False))
     reason = group.last_finding.queued() if group.last_finding else "not tried yet"
-    out.print(Padding(screen.text((reason, _reason_style(item))), (0, 0, 0, 2)))
+    out.print(Padding(screen.text((reason, _reason_style(item))), (0, 0, 0, 2), expand=False))
 
 
 def _reason_style(item: QueueItem) -> str:

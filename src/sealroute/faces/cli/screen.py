@@ -73,11 +73,19 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
-def text(*parts: str | tuple[str, str]) -> Text:
-    """Pieces, each plain or with a style, as one text; control characters spelled out."""
+def text(*parts: str | tuple[str, str] | Text) -> Text:
+    """Pieces, each plain, with a style, or a text already, as one text; control characters spelled out."""
     from rich.text import Text
 
-    return Text.assemble(*(printable(part) if isinstance(part, str) else (printable(part[0]), part[1]) for part in parts))
+    whole = Text()
+    for part in parts:
+        if isinstance(part, Text):
+            whole.append_text(part)
+        elif isinstance(part, str):
+            whole.append(printable(part))
+        else:
+            whole.append(printable(part[0]), part[1])
+    return whole
 
 
 def parse_moment(option: str, value: str, now: datetime) -> datetime:

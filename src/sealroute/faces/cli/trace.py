@@ -37,13 +37,16 @@ def trace(
     since: Annotated[str, typer.Option(help="Received after: a date, a moment, or a span back such as 12h or 7d.")] = "2d",
     until: Annotated[str, typer.Option(help="Received before.", show_default="now")] = "",
     limit: Annotated[int, typer.Option(min=1, max=5000, help="How many at most.")] = 1000,
+    full: Annotated[
+        bool, typer.Option("--full", help="With an id: every attempt in full, not only those of the last run.")
+    ] = False,
     as_json: screen.JsonFlag = False,
 ) -> None:
     """Find messages; with an id, tell what became of the message and why, recipient by recipient."""
     context: Context = ctx.obj
     now = context.now()
     if identity:
-        _story(context, identity, recipient or [], as_json)
+        _story(context, identity, recipient or [], full=full, as_json=as_json)
         return
     asked = Asked(
         start=screen.parse_moment("--since", since, now),
@@ -76,9 +79,9 @@ def _print_rows(rows: list[TraceRow], limit: int, query: TraceQuery) -> None:
         out.print(
             screen.text(f"{screen.moment(row.received):<20}  ", (f"{row.status:<13}", style), f"  {row.message_trace_id}")
         )
-        out.print(Padding(screen.text(f"{screen.mailbox(row.sender)} → {row.recipient}"), (0, 0, 0, 2)))
+        out.print(Padding(screen.text(f"{screen.mailbox(row.sender)} → {row.recipient}"), (0, 0, 0, 2), expand=False))
         if row.subject:
-            out.print(Padding(screen.text((row.subject, "dim")), (0, 0, 0, 2)))
+            out.print(Padding(screen.text((row.subject, "dim")), (0, 0, 0, 2), expand=False))
     more = " (limit reached: narrow the search or raise --limit)" if len(rows) == limit else ""
     out.print(f"{screen.plural(len(rows), 'row')}{more}; `sealroute trace ID` tells a message's story.")
 
@@ -86,7 +89,7 @@ def _print_rows(rows: list[TraceRow], limit: int, query: TraceQuery) -> None:
 # ----------------------------------------------------------------------------------------------------------- the story
 
 
-def _story(context: Context, identity: str, recipients: list[str], as_json: bool) -> None:
+def _story(context: Context, identity: str, recipients: list[str], *, full: bool, as_json: bool) -> None:
     traces = context.store.traces
     # A day ahead, because a lab's clock may run faster than the one this command reads.
     query = TraceQuery(EPOCH, _far(context.now()), message_trace_id=identity, recipients=tuple(recipients), limit=5000)
@@ -110,7 +113,10 @@ def _story(context: Context, identity: str, recipients: list[str], as_json: bool
     _print_message(rows[0])
     _print_events([event for event in events if not event.recipient])
     for domain in dict.fromkeys(_domain_of(row.recipient) for row in rows):
-        _print_domain(domain, [row for row in rows if _domain_of(row.recipient) == domain], events, attempts)
+        for row in rows:
+            if _domain_of(row.recipient) == domain:
+                _print_recipient(row, events)
+        _print_attempts([record for record in attempts if record.get("domain") == domain], full=full)
 
 
 def _far(now: datetime) -> datetime:
@@ -138,17 +144,27 @@ def _print_message(row: TraceRow) -> None:
     screen.console().print(table)
 
 
-def _print_domain(domain: str, rows: list[TraceRow], events: list[TraceEvent], attempts: list[dict[str, Any]]) -> None:
-    from sealroute.faces.cli.attempt_tree import attempt_tree
+def _print_recipient(row: TraceRow, events: list[TraceEvent]) -> None:
+    out = screen.console()
+    through = f"  through {row.connector}" if row.connector else ""
+    out.print()
+    out.print(screen.text((row.recipient, "bold"), "  ", (row.status, _STATUS_STYLE.get(row.status, "")), through))
+    _print_events([event for event in events if event.recipient.lower() == row.recipient.lower()])
+
+
+def _print_attempts(attempts: list[dict[str, Any]], *, full: bool) -> None:
+    """The last run in full, those before it in a line each: a day of retries is two dozen attempts that say the same."""
+    from sealroute.faces.cli.attempt_tree import attempt_line, attempt_tree
 
     out = screen.console()
-    for row in rows:
-        through = f"  through {row.connector}" if row.connector else ""
+    last = max((record.get("number", 0) for record in attempts), default=0)
+    earlier = [] if full else [record for record in attempts if record.get("number", 0) != last]
+    if earlier:
         out.print()
-        out.print(screen.text((row.recipient, "bold"), "  ", (row.status, _STATUS_STYLE.get(row.status, "")), through))
-        _print_events([event for event in events if event.recipient.lower() == row.recipient.lower()])
+        for record in earlier:
+            out.print(attempt_line(record))
     for record in attempts:
-        if record.get("domain") == domain:
+        if record not in earlier:
             out.print()
             out.print(attempt_tree(record))
 
