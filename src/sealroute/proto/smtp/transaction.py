@@ -72,6 +72,10 @@ class Transactions(Conversation):
         """Drop the message that is coming in and answer 452 at its end."""
         if self.in_content and self._failure is None:
             self._fail_content(refusal(452, "4.3.1", "No room for this message now; try again later"))
+            if self._step == self._skip_data:
+                # Give the memory back now, not when the client sends more.
+                self._skip_data()
+                self._input.compact()
 
     def message_done(self, reply: Reply) -> list[Event]:
         """The answer to MessageReceived: 250 once it is durably stored, else a refusal."""
