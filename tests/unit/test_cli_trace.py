@@ -232,7 +232,8 @@ def test_earlier_runs_take_a_line_each_unless_asked_for(
     monkeypatch.setattr(FakeTraces, "attempts", lambda *_: attempts)
     out, _ = told(context, capsys, "trace", WAITING)
     assert f"Attempt 1  2026-11-22 11:20:00Z  mx1.fabrikam.com [192.0.2.4]:25  {LED}" in out
-    assert (out.count("Attempt "), out.count("Decided by")) == (4, 1)
+    assert "  … the same 2 more times, up to attempt 2\n" in out
+    assert (out.count("Attempt "), out.count("Decided by")) == (2, 1)
     out, _ = told(context, capsys, "trace", WAITING, "--full")
     assert (out.count("Attempt "), out.count("Decided by")) == (4, 4)
 

@@ -6,6 +6,7 @@ Exchange's cmdlets for the same are in trace_cmdlets.py; what both may ask is in
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
@@ -18,7 +19,7 @@ from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.output import emit_json
 from sealroute.policy.record import plain
 from sealroute.ports import TraceEvent, TraceQuery, TraceRow
-from sealroute.services.trace import Asked, query_of
+from sealroute.services.trace import Asked, attempt_text, query_of
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False)
 _STATUS_STYLE = {"Delivered": "green", "Failed": "red", "Pending": "yellow"}
@@ -28,7 +29,7 @@ _EVENT_STYLE = {"SEND": "green", "DELIVER": "green", "FAIL": "red", "DEFER": "ye
 @app.command(epilog="--config FILE names the configuration file, before or after the command.")
 def trace(
     ctx: typer.Context,
-    identity: Annotated[str | None, typer.Argument(metavar="[MESSAGE_TRACE_ID]", show_default=False)] = None,
+    identity: Annotated[str | None, typer.Argument(metavar="MESSAGE_TRACE_ID", show_default=False)] = None,
     sender: Annotated[list[str] | None, typer.Option(help="From this address; * is a wildcard. Repeatable.")] = None,
     recipient: Annotated[list[str] | None, typer.Option(help="To this address; * is a wildcard. Repeatable.")] = None,
     message_id: Annotated[list[str] | None, typer.Option(help="With this Message-ID header. Repeatable.")] = None,
@@ -161,8 +162,11 @@ def _print_attempts(attempts: list[dict[str, Any]], *, full: bool) -> None:
     earlier = [] if full else [record for record in attempts if record.get("number", 0) != last]
     if earlier:
         out.print()
-        for record in earlier:
-            out.print(attempt_line(record))
+        for _, run in groupby(earlier, lambda record: (record.get("host"), record.get("ip"), attempt_text(record))):
+            same = list(run)
+            out.print(attempt_line(same[0]))
+            if len(same) > 1:
+                out.print(f"  … the same {screen.plural(len(same) - 1, 'more time')}, up to attempt {same[-1].get('number')}")
     for record in attempts:
         if record not in earlier:
             out.print()
@@ -178,9 +182,13 @@ def _print_events(events: list[TraceEvent]) -> None:
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for event in events:
-        style = _EVENT_STYLE.get(event.event, "")
+    for _, run in groupby(events, lambda event: (event.event, event.description)):
+        same = list(run)
+        event, style = same[0], _EVENT_STYLE.get(same[0].event, "")
         table.add_row(f"  {screen.moment(event.at)}", screen.text((event.event, style)), screen.text(event.description))
+        if len(same) > 1:
+            more = f"the same {screen.plural(len(same) - 1, 'more time')}, the last at {screen.moment(same[-1].at)}"
+            table.add_row("  …", "", more)
     screen.console().print(table)
 
 
