@@ -40,7 +40,7 @@ class Resolver(Section):
     )
     stub_zones: tuple[StubZone, ...] = Field(
         default=(),
-        max_length=256,
+        max_length=10_000,
         strict=False,
         description="unbound: zones with their own servers, `[[resolver.stub_zones]]` each.",
     )
