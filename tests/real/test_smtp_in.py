@@ -9,6 +9,7 @@ import inspect
 import smtplib
 import socket
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -342,6 +343,33 @@ async def test_a_client_that_leaves_before_the_answer_is_stored_all_the_same() -
         gw.open.set()
         await gw.smtp.close(WAIT)
         assert len(gw.stored) == 1
+
+
+@both_loops
+async def test_a_client_that_leaves_keeps_its_place_until_its_message_is_stored() -> None:
+    async with gateway(ReceiveLimits(connections=1)) as gw:
+        port = await gw.listen()
+        gw.open.clear()
+
+        def send() -> bytes:
+            with raw(port) as connection:
+                connection.sendall(ENVELOPE + b"DATA\r\n" + b"x" * 5000 + b"\r\n.\r\n")
+                until(connection, b"354 End with <CR><LF>.<CR><LF>\r\n")
+                time.sleep(0.1)
+                # Reset instead of a polite end: the connection is lost at once.
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            time.sleep(0.1)
+            with raw(port, greeting=False) as second:
+                return until_closed(second)
+
+        assert (await in_thread(send)).startswith(b"421 4.7.0 ")
+        assert gw.smtp.counters.held_bytes >= 5000
+        gw.open.set()
+        for _ in range(100):
+            if not gw.smtp.counters.connections_open:
+                break
+            await asyncio.sleep(0.02)
+        assert (gw.smtp.counters.held_bytes, gw.smtp.counters.connections_open, len(gw.stored)) == (0, 0, 1)
 
 
 @both_loops

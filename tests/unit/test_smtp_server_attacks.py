@@ -277,6 +277,20 @@ def test_backlog() -> None:
     assert client.lines()[0][:9] == "421 4.7.0"
 
 
+def test_an_outcome_that_comes_after_the_end_says_nothing() -> None:
+    client = world(backlog_bytes=10)
+    client.engine.receive_data((ENVELOPE + "DATA\r\n.\r\n").encode())
+    client.engine.receive_data(b"x" * 11)
+    client.lines()
+    assert client.engine.message_done(QUEUED) == []
+    client = over_tls(backlog_bytes=10)
+    client.engine.receive_data(f"AUTH PLAIN {PLAIN}\r\n".encode())
+    client.engine.receive_data(b"x" * 11)
+    client.lines()
+    assert client.engine.auth_done(AuthUnavailable()) == []
+    assert client.lines() == []
+
+
 def test_unread_replies() -> None:
     client = world(output_bytes=2000)
     assert client.codes(ENVELOPE + "BDAT 1\r\nx" * 1000)[-1] == "421 4.7.0"

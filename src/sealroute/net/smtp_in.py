@@ -222,7 +222,9 @@ class _Session(asyncio.Protocol):
         self._engine: ServerEngine
         self._ip = ""
         self._key = ""
-        self._admitted = False
+        self._alive = False
+        """Admitted, and not yet lost."""
+        self._storing = False
         self._held = 0
         self._upgrading = False
         self._encrypted = False
@@ -252,7 +254,7 @@ class _Session(asyncio.Protocol):
             self._transport.close()
             self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
             return
-        self._admitted = True
+        self._alive = True
         self._arm()
         if self._listener.implicit_tls:
             self._start_tls()
@@ -261,7 +263,7 @@ class _Session(asyncio.Protocol):
             self._transport.write(self._engine.data_to_send())
 
     def data_received(self, data: bytes) -> None:
-        if not self._admitted:
+        if not self._alive:
             return
         if self._upgrading and self._encrypted:
             # Decrypted already, while the task that waits for the handshake has yet to wake up.
@@ -272,7 +274,7 @@ class _Session(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client that closes its side still gets the answers to what it sent (in plaintext; TLS ends both ways)."""
-        self._eof = self._admitted and self._engine.outcome_due
+        self._eof = self._alive and self._engine.outcome_due
         return self._eof
 
     def pause_writing(self) -> None:
@@ -325,6 +327,7 @@ class _Session(asyncio.Protocol):
         for event in events:
             match event:
                 case MessageReceived():
+                    self._storing = True
                     self._server.start(self._store(event))
                 case Authenticate():
                     self._server.start(self._authenticate(event))
@@ -373,8 +376,11 @@ class _Session(asyncio.Protocol):
         else:
             counters.messages_refused += 1
         self._last = self._loop.time()
-        if self._admitted:
+        self._storing = False
+        if self._alive:
             self._act(self._engine.message_done(reply))
+        else:
+            self._release()
 
     async def _authenticate(self, event: Authenticate) -> None:
         check = self._server.check_password
@@ -385,7 +391,7 @@ class _Session(asyncio.Protocol):
         except Exception:
             log.exception("password not checked", client_ip=self._ip)
         self._last = self._loop.time()
-        if self._admitted:
+        if self._alive:
             events = self._engine.auth_done(outcome)
             self._server.counters.logins += 1
             self._server.counters.logins_failed += not self._engine.facts.user
@@ -416,7 +422,7 @@ class _Session(asyncio.Protocol):
             log.info("TLS handshake failed", client_ip=self._ip, error=str(error) or type(error).__name__)
             self.abort()
             return
-        if transport is None or not self._admitted:
+        if transport is None or not self._alive:
             self.abort()
             return
         self._transport = transport
@@ -445,11 +451,16 @@ class _Session(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._admitted:
-            self._admitted = False
-            self._server.counters.held_bytes -= self._held
-            self._held = 0
-            self._server.forget(self, self._key)
+        if self._alive:
+            self._alive = False
+            if not self._storing:
+                self._release()
+
+    def _release(self) -> None:
+        """Give back our place and memory; not while a message is being stored, or clients that leave could pile them up."""
+        self._server.counters.held_bytes -= self._held
+        self._held = 0
+        self._server.forget(self, self._key)
 
     # -------------------------------------------------------------------------------------------------------------- time
 
@@ -476,7 +487,7 @@ class _Session(asyncio.Protocol):
             self._act(engine.timed_out())
         elif not ours and now - self._began >= limits.session_seconds:
             self._act(engine.leave("The session has lasted long enough; connect again"))
-        if self._admitted and not engine.closed:
+        if self._alive and not engine.closed:
             self._arm()
 
 

@@ -103,6 +103,8 @@ class ServerEngine(Transactions):
     def auth_done(self, outcome: AuthOutcome) -> list[Event]:
         """The answer to Authenticate."""
         self._waiting = Waiting.NOTHING
+        if self._closed:
+            return []
         match outcome:
             case AuthAccepted(user, organization):
                 self._user = (user, organization)

@@ -81,6 +81,8 @@ class Transactions(Conversation):
         """The answer to MessageReceived: 250 once it is durably stored, else a refusal."""
         self._waiting = Waiting.NOTHING
         self._pending_octets = 0
+        if self._closed:
+            return []
         if reply.positive:
             self._messages += 1
             self._idle = self._errors = self._refused_recipients = 0
