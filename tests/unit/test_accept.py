@@ -69,6 +69,11 @@ class World:
             raise SealrouteError("disk full")
         self.released += group_ids
 
+    def has_room(self, groups: int, content_bytes: int) -> bool:
+        assert groups >= 1
+        assert content_bytes > 100
+        return self.room
+
     def handover(self, message: Message, groups: Sequence[Group]) -> bool:
         assert self.added, "handed over before it was stored"
         self.handed += [group.domain for group in groups]
@@ -81,7 +86,7 @@ class World:
             AcceptConfig("gw.example.com"),
             cast(Queue, self),
             cast(Clock, Wall()),
-            Scheduler(lambda groups: self.room, self.handover),
+            Scheduler(self.has_room, self.handover),
             IdSource(lambda count: next(octets).to_bytes(count, "big")),
         )
 

@@ -46,8 +46,8 @@ class AcceptConfig:
 class Scheduler:
     """The two questions put to the scheduler; both answer at once."""
 
-    room: Callable[[int], bool]
-    """Before storing: will it take so many groups directly?"""
+    room: Callable[[int, int], bool]
+    """Before storing: will it take so many groups, with so many octets of content, directly?"""
     handover: Callable[[Message, Sequence[Group]], bool]
     """After storing them ACTIVE: here they are; False when it declines after all."""
 
@@ -74,7 +74,7 @@ class Accept:
         now = self._clock.now()
         message = self._message(envelope, content, facts, head, now)
         groups = self._groups(message, now)
-        active = self._scheduler.room(len(groups))
+        active = self._scheduler.room(len(groups), message.size_bytes)
         try:
             await self._queue.add(message, groups, (received_event(message, facts),), active=active)
         except Exception:
