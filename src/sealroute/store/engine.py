@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import Connection as SqliteConnection
+from sqlite3 import OperationalError as SqliteOperationalError
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event
@@ -138,7 +139,8 @@ def _sqlite_engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: SqliteConnection, record: Any) -> None:
         connection.execute("PRAGMA page_size = 8192")  # of a new file; a typical message then takes two or three pages
-        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        # SQLite does not wait by itself when two processes turn a new file's log on at the same moment.
+        (mode,) = _when_unlocked(lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone())
         if mode != "wal":
             raise OperatorError.one(
                 str(path), f"SQLite cannot keep a write-ahead log here (it says {mode!r}).", "Use a local file system."
@@ -157,24 +159,28 @@ def _sqlite_engine(path: Path) -> Engine:
 
 
 def _begin_writing(connection: Connection) -> None:
-    """Take SQLite's write lock, trying every millisecond or so.
+    """Take SQLite's write lock.
 
     SQLite's own waiting falls back to tenths of seconds, and a gateway under load leaves the lock free for far less than that:
     an administrator's command would wait for a lucky moment.
     """
-    deadline = time.monotonic() + LOCK_WAIT_SECONDS
     connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     try:
-        while True:
-            try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                return
-            except OperationalError as error:
-                if "locked" not in str(error.orig) or time.monotonic() > deadline:
-                    raise
-            time.sleep(random.uniform(0.0005, 0.0015))
+        _when_unlocked(lambda: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {int(LOCK_WAIT_SECONDS * 1000)}")
+
+
+def _when_unlocked(action: Callable[[], T]) -> T:
+    """What the action returns, tried every millisecond or so while the database is locked."""
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return action()
+        except (SqliteOperationalError, OperationalError) as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.0005, 0.0015))
 
 
 def create_privately(path: Path) -> None:
