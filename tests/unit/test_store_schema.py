@@ -16,6 +16,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
 
+from sealroute import ports
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.store import statements
 from sealroute.store.engine import Database
@@ -133,6 +134,28 @@ async def test_reading_says_when_the_store_is_gone(tmp_path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="no such table: sts_policy"):
         await store.policies.get("contoso.com")
     assert await store.queue.next_due() is None
+    await store.close()
+
+
+async def test_the_store_is_what_the_ports_ask_for(tmp_path: Path) -> None:
+    """mypy holds the assignments; here they are looked at so that it has a store to hold them for."""
+    store = open_store(url_in(tmp_path))
+    queue: ports.Queue = store.queue
+    policies: ports.PolicyCache = store.policies
+    live: ports.Connectors = store.connectors
+    connectors: ports.ConnectorStore = store.admin.connectors
+    admin: ports.QueueAdmin = store.admin.queue
+    traces: ports.Traces = store.admin.traces
+    users: ports.Users = store.admin.users
+    assert await queue.next_due() is None
+    assert await policies.get("contoso.com") is None
+    assert (list(live.all("default")), connectors.all("default"), admin.find(), traces.events("x"), users.all()) == (
+        [],
+        [],
+        [],
+        [],
+        [],
+    )
     await store.close()
 
 
