@@ -1,6 +1,6 @@
 """Wires everything: the only file that sees every floor.
 
-From settings to a running gateway, and the smaller sets of parts that single commands need.  No decision is taken here.
+From settings to a running gateway.  No decision is taken here; parts that single commands need too are opened in parts.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ import asyncio
 import contextlib
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
 from ipaddress import ip_network
-from pathlib import Path
 
 import structlog
 import uvloop
@@ -23,23 +22,20 @@ from sealroute.faces.http.health import create_app
 from sealroute.faces.http.server import HttpServer
 from sealroute.gateway import Choosing, Gateway, Watch
 from sealroute.logs import configure as configure_logs
-from sealroute.net.anchors import iana_trust_anchors, read_trust_anchors
 from sealroute.net.clock import SystemClock
 from sealroute.net.dial import SmtpDialer
-from sealroute.net.https import FetchRules, HttpsPolicyFetcher
-from sealroute.net.resolver_ad import AdBitConfig, AdBitResolver
-from sealroute.net.resolver_unbound import UnboundResolver
 from sealroute.net.smtp_connection import DialSettings
 from sealroute.net.smtp_in import ListenerConfig, ReceiveConfig, ReceiveLimits, SmtpIn
-from sealroute.net.tls import policy_client_context, server_context, system_roots_pem
-from sealroute.net.unbound_config import UnboundConfig
+from sealroute.net.tls import server_context, system_roots_pem
+from sealroute.parts import open_fetcher, open_resolver, text_of
+from sealroute.policy.connector import Connector
 from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
-from sealroute.ports import PolicyFetcher, Resolver
+from sealroute.ports import Clock, Resolver
 from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.authenticate import AuthConfig, Authenticator
-from sealroute.services.bounce import Bounce, BounceConfig
+from sealroute.services.bounce import Bounce, BounceConfig, NoNotices
 from sealroute.services.canary import Canary, CanaryNames
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
@@ -49,70 +45,13 @@ from sealroute.services.plan import Plans
 from sealroute.services.schedule import Schedule, ScheduleLimits
 from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
-from sealroute.settings import Settings, load
+from sealroute.services.validate import Sender, Validation, validate
+from sealroute.settings import Settings
 from sealroute.settings.inbound import Listener, ListenerKind
-from sealroute.settings.outbound import AddressFamily, ResolverKind
-from sealroute.store.store import AdminStore, open_store
+from sealroute.settings.outbound import AddressFamily
+from sealroute.store.store import open_store
 
 log = structlog.get_logger("sealroute")
-
-CONNECTOR_POLL_SECONDS = 1.0
-PURGE_EVERY = timedelta(hours=1)
-
-
-# ------------------------------------------------------------------------------------------------- parts of commands
-
-
-def open_store_for(settings: Settings) -> AdminStore:
-    """The store as commands use it."""
-    return open_store(settings.store.url).admin
-
-
-def open_resolver(settings: Settings) -> Resolver:
-    """The resolver that the settings ask for; call it inside a running event loop."""
-    wanted = settings.resolver
-    if wanted.kind is ResolverKind.AD:
-        return AdBitResolver(AdBitConfig(wanted.servers, trusted=wanted.trusted, timeout_seconds=wanted.timeout_seconds))
-    anchors = iana_trust_anchors() if wanted.trust_anchor_file is None else read_trust_anchors(wanted.trust_anchor_file)
-    return UnboundResolver(
-        UnboundConfig(
-            forwarders=wanted.forwarders,
-            stub_zones=tuple((stub.zone, address) for stub in wanted.stub_zones for address in stub.addresses),
-            trust_anchors=anchors,
-            root_hints=_text(wanted.root_hints),
-            special_names=wanted.special_names,
-            timeout_seconds=wanted.timeout_seconds,
-        )
-    )
-
-
-def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:
-    """HTTPS for MTA-STS policies."""
-    wanted = settings.mta_sts
-    context = policy_client_context(_text(wanted.ca_file))
-    rules = FetchRules(
-        port=wanted.https_port,
-        timeout_seconds=wanted.timeout_seconds,
-        allow_private=settings.delivery.allow_private_destinations,
-    )
-    return HttpsPolicyFetcher(resolver, context, rules)
-
-
-@contextlib.asynccontextmanager
-async def open_policy_tools(config: Path | None) -> AsyncIterator[tuple[Resolver, PolicyFetcher]]:
-    """What `sealroute mta-sts fetch` needs."""
-    settings = load(config)
-    resolver = open_resolver(settings)
-    fetcher = open_fetcher(settings, resolver)
-    try:
-        yield resolver, fetcher
-    finally:
-        await fetcher.close()
-        await resolver.close()
-
-
-def _text(path: Path | str | None) -> str | None:
-    return None if path is None else str(path)
 
 
 # ------------------------------------------------------------------------------------------------------- the gateway
@@ -127,13 +66,7 @@ def build(settings: Settings) -> Gateway:
     canary = _canary(settings, resolver, clock)
     fetcher = open_fetcher(settings, resolver)
     policies = StsPolicies(resolver, fetcher, store.policies, clock)
-    port = settings.delivery.smtp_port
-    gather = Gather(resolver, policies, clock, port, *([canary.trusted] if canary else []))
-    plans = Plans(gather)
-    roots = TrustRoots.from_pem(system_roots_pem(_text(settings.tls.ca_file)))
-    sessions = Sessions(
-        SmtpDialer(_dial_settings(settings)), lambda need, facts: judge(need, facts, roots), _session_limits(settings)
-    )
+    plans, sessions = _engine(settings, resolver, policies, clock, canary)
     ids = IdSource()
     bounce = Bounce(BounceConfig(settings.generating_server, settings.postmaster), ids)
     deliver = Deliver(Choosing(store, settings), plans, sessions, bounce, clock, random.random, _deliver_rules(settings))
@@ -163,6 +96,48 @@ def build(settings: Settings) -> Gateway:
         app = create_app(metrics, gateway.health, gateway.look_at_queue)
         gateway.http = HttpServer(app, settings.http.address, settings.http.port)
     return gateway
+
+
+def _engine(
+    settings: Settings, resolver: Resolver, policies: StsPolicies, clock: Clock, canary: Canary | None
+) -> tuple[Plans, Sessions]:
+    """Gather, decide, dial and judge, ready for services/deliver."""
+    gather = Gather(resolver, policies, clock, settings.delivery.smtp_port, *([canary.trusted] if canary else []))
+    roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
+    dialer = SmtpDialer(_dial_settings(settings))
+    return Plans(gather), Sessions(dialer, lambda need, facts: judge(need, facts, roots), _session_limits(settings))
+
+
+@contextlib.asynccontextmanager
+async def open_validation(
+    settings: Settings, connector: Connector
+) -> AsyncIterator[Callable[[Sequence[str]], Awaitable[list[Validation]]]]:
+    """Delivery's own engine bound to one connector, for Validate-OutboundConnector."""
+    store = open_store(settings.store.url)
+    clock = SystemClock()
+    resolver = open_resolver(settings)
+    canary = _canary(settings, resolver, clock)
+    fetcher = open_fetcher(settings, resolver)
+    policies = StsPolicies(resolver, fetcher, store.policies, clock)
+    plans, sessions = _engine(settings, resolver, policies, clock, canary)
+    deliver = Deliver(
+        lambda message, domain: connector, plans, sessions, NoNotices(), clock, random.random, _deliver_rules(settings)
+    )
+
+    async def run(recipients: Sequence[str]) -> list[Validation]:
+        if canary is not None:
+            await canary.probe()
+        sender = Sender(settings.hostname, settings.postmaster)
+        return await validate(deliver, recipients, sender, IdSource(), clock.now())
+
+    try:
+        yield run
+    finally:
+        await sessions.close()
+        await policies.close()
+        await fetcher.close()
+        await resolver.close()
+        await store.close()
 
 
 def _canary(settings: Settings, resolver: Resolver, clock: SystemClock) -> Canary | None:
@@ -239,7 +214,7 @@ def _listeners(settings: Settings) -> tuple[ListenerConfig, ...]:
 def _listener(listener: Listener) -> ListenerConfig:
     context = None
     if listener.tls_certificate is not None:
-        context = server_context(str(listener.tls_certificate), _text(listener.tls_key))
+        context = server_context(str(listener.tls_certificate), text_of(listener.tls_key))
     relay = listener.kind is ListenerKind.RELAY
     return ListenerConfig(
         listener.address,

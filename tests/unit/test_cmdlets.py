@@ -157,7 +157,7 @@ def test_finding_cmdlets() -> None:
     assert not is_cmdlet_name("get-")
     names = [cmdlet.name for cmdlet in all_cmdlets()]
     assert names == sorted(names)
-    assert "Validate-OutboundConnector" not in names
+    assert "Validate-OutboundConnector" in names
 
 
 # ---------------------------------------------------------------------------------------------------------------- output

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "net": {"base", "proto", "policy", "ports", "net"},
     "store": {"base", "proto", "policy", "ports", "store"},
     "settings": {"base", "proto", "policy", "settings"},
-    "faces": {"base", "proto", "policy", "ports", "services", "settings", "faces", "app"},
+    "faces": {"base", "proto", "policy", "ports", "services", "settings", "faces", "app", "parts"},
 }
 ONE_FILE_ONLY = {"ssl": {"net/tls.py"}}
 

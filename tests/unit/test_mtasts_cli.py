@@ -224,9 +224,9 @@ def test_fetch(
     async def open_policy_tools(config: Path | None) -> AsyncIterator[tuple[Any, Any]]:
         yield SimpleNamespace(txt=txt), SimpleNamespace(fetch=fetch)
 
-    app = ModuleType("sealroute.app")
+    app = ModuleType("sealroute.parts")
     app.open_policy_tools = open_policy_tools  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "sealroute.app", app)
+    monkeypatch.setitem(sys.modules, "sealroute.parts", app)
     assert said(capsys, "mta-sts", "fetch", "Example.COM") == (status, words, "")
     code, out, err = said(capsys, "mta-sts", "fetch", "example.com", "--json")
     assert (code, json.loads(out), err) == (status, {"domain": "example.com", **record}, "")

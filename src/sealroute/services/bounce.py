@@ -24,7 +24,7 @@ from sealroute.policy.reasons import Finding, Reason
 from sealroute.ports import Group
 from sealroute.proto.dsn.human import Story, hops, text
 from sealroute.proto.dsn.notice import Action, Notice, RecipientStatus, boundary_for, build
-from sealroute.services.deliver import Run
+from sealroute.services.attempts import Run
 
 Ids = Callable[[datetime], str]
 
@@ -143,6 +143,13 @@ class Bounce:
             return Story(fate.address, "The next server took the message.", "", "", tuple(details))
         facts = finding.reason.facts
         return Story(fate.address, _what(finding, run), _who(finding), facts.fix, tuple(details))
+
+
+class NoNotices:
+    """For mail whose outcome is told otherwise: nobody gets a notice."""
+
+    def after_run(self, message: Message, run: Run) -> tuple[tuple[Message, tuple[Group, ...]], ...]:
+        return ()
 
 
 def _action(fate: RecipientFate, recipient: Recipient, *, delay: bool) -> Action | None:

@@ -1,4 +1,4 @@
-"""`sealroute connector new | set | get | list | remove | match | history`, the options made from the one table.
+"""`sealroute connector new | set | get | list | remove | validate | match | history`, the options made from the one table.
 
 Every parameter of policy/parameters is an option in kebab case (`--smtp-dane-mode mandatory`).  Lists take commas or
 repetition; `set` also has `--add-...` and `--remove-...` for them.  A boolean takes its value, stands alone for true, or
@@ -19,6 +19,7 @@ from sealroute.base.times import rfc3339
 from sealroute.faces.cli.cmdlets import UNUSABLE_INPUT, CliContext
 from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
+from sealroute.faces.cli.connector_validate import validate_connector
 from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report, text_of
 from sealroute.policy.choose import choose
 from sealroute.policy.parameters import Given, Verb
@@ -132,6 +133,22 @@ def list_(
     """Show all connectors."""
     context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
     show_connectors(configure.connectors(context.connectors, context.organization, include_test_mode=include_test_mode), fmt)
+
+
+@app.command("validate")
+@_told
+def validate(
+    ctx: typer.Context,
+    identity: IdentityArgument,
+    recipient: Annotated[
+        list[str] | None, typer.Option(help="Who gets the test mail; else the connector's ValidationRecipients.")
+    ] = None,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a test mail through a connector and show each step; exit code 1 when it does not get through."""
+    fmt = choose_format(output, as_json, Format.TABLE)
+    raise typer.Exit(validate_connector(_context(ctx), identity, recipient or (), fmt))
 
 
 @app.command("match")

@@ -1,16 +1,16 @@
-"""New-, Set-, Get- and Remove-OutboundConnector, their parameters made from the one table (policy/parameters).
+"""New-, Set-, Get-, Remove- and Validate-OutboundConnector, their parameters made from the one table (policy/parameters).
 
 Get shows one connector as a list and several as a table; New shows the connector it made; Set and Remove show what changed.
 A connector in test mode is hidden from Get unless it is asked for by name or with -IncludeTestModeConnectors.
 
-Validate-OutboundConnector belongs into CMDLETS below once it can run the delivery engine's own steps; it is not here
-before that, since a validation that does not do what delivery does would be worth nothing.
+Validate sends a test mail through delivery's own engine and keeps the result with its time (connector_validate).
 """
 
 from __future__ import annotations
 
 from sealroute.faces.cli.cmdlets import Bound, CliContext, Cmdlet, CmdletParameter, Takes, confirmed, register
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
+from sealroute.faces.cli.connector_validate import validate_connector
 from sealroute.faces.cli.output import Format, warn
 from sealroute.policy.parameters import Verb, accepted_by
 from sealroute.services import configure
@@ -81,6 +81,12 @@ def _get(bound: Bound, context: CliContext) -> int:
     return 0
 
 
+def _validate(bound: Bound, context: CliContext) -> int:
+    recipients = bound.values.get("Recipients", ())
+    addresses = [recipients] if isinstance(recipients, str) else list(recipients)
+    return validate_connector(context, bound.get("Identity"), addresses, bound.format(Format.TABLE))
+
+
 CMDLETS = (
     Cmdlet("New-OutboundConnector", "Create an outbound connector.", _parameters(Verb.NEW), _new, changes=True),
     Cmdlet(
@@ -100,6 +106,15 @@ CMDLETS = (
         _get,
     ),
     Cmdlet("Remove-OutboundConnector", "Remove an outbound connector.", (_identity(required=True),), _remove, changes=True),
+    Cmdlet(
+        "Validate-OutboundConnector",
+        "Send a test mail through a connector and show each step.",
+        (
+            _identity(required=True),
+            CmdletParameter("Recipients", "Who gets the test mail; else the connector's ValidationRecipients.", Takes.LIST),
+        ),
+        _validate,
+    ),
 )
 
 

@@ -28,7 +28,7 @@ LOCAL_CONFIG = Path("sealroute.toml")
 
 
 class AdminStores(Protocol):
-    """The store as commands use it; `sealroute.app.open_store_for(settings)` returns one."""
+    """The store as commands use it; `sealroute.parts.open_store_for(settings)` returns one."""
 
     @property
     def connectors(self) -> ConnectorStore: ...
@@ -87,7 +87,7 @@ class Context:
         """The store that the settings name, opened on first use; raises OperatorError when it cannot be opened."""
         if self.preset_store is None:
             settings = self.settings
-            open_store_for: Callable[[Settings], AdminStores] = import_module("sealroute.app").open_store_for
+            open_store_for: Callable[[Settings], AdminStores] = import_module("sealroute.parts").open_store_for
             self.preset_store = open_store_for(settings)
         return self.preset_store
 

@@ -107,7 +107,7 @@ def fetch_command(
     import asyncio  # costs more than all the rest, and only this command needs it
 
     context: Context = ctx.obj
-    open_tools: OpenPolicyTools = import_module("sealroute.app").open_policy_tools
+    open_tools: OpenPolicyTools = import_module("sealroute.parts").open_policy_tools
 
     async def run() -> StsEvidence:
         async with open_tools(context.config_path) as (resolver, fetcher):

@@ -1,0 +1,84 @@
+"""The parts that single commands need, each opened from the settings; the gateway (app.py) opens the same ones.
+
+What a part needs is imported when it is opened, so that `sealroute queue list` pays for the store only, not for the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sealroute.ports import PolicyFetcher, Resolver
+    from sealroute.settings import Settings
+    from sealroute.store.store import AdminStore
+
+
+def open_store_for(settings: Settings) -> AdminStore:
+    """The store as commands use it."""
+    from sealroute.store.store import open_store
+
+    return open_store(settings.store.url).admin
+
+
+def open_resolver(settings: Settings) -> Resolver:
+    """The resolver that the settings ask for; call it inside a running event loop."""
+    from sealroute.settings.outbound import ResolverKind
+
+    wanted = settings.resolver
+    if wanted.kind is ResolverKind.AD:
+        from sealroute.net.resolver_ad import AdBitConfig, AdBitResolver
+
+        return AdBitResolver(AdBitConfig(wanted.servers, trusted=wanted.trusted, timeout_seconds=wanted.timeout_seconds))
+    from sealroute.net.anchors import iana_trust_anchors, read_trust_anchors
+    from sealroute.net.resolver_unbound import UnboundResolver
+    from sealroute.net.unbound_config import UnboundConfig
+
+    anchors = iana_trust_anchors() if wanted.trust_anchor_file is None else read_trust_anchors(wanted.trust_anchor_file)
+    return UnboundResolver(
+        UnboundConfig(
+            forwarders=wanted.forwarders,
+            stub_zones=tuple((stub.zone, address) for stub in wanted.stub_zones for address in stub.addresses),
+            trust_anchors=anchors,
+            root_hints=text_of(wanted.root_hints),
+            special_names=wanted.special_names,
+            timeout_seconds=wanted.timeout_seconds,
+        )
+    )
+
+
+def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:
+    """HTTPS for MTA-STS policies."""
+    from sealroute.net.https import FetchRules, HttpsPolicyFetcher
+    from sealroute.net.tls import policy_client_context
+
+    wanted = settings.mta_sts
+    context = policy_client_context(text_of(wanted.ca_file))
+    rules = FetchRules(
+        port=wanted.https_port,
+        timeout_seconds=wanted.timeout_seconds,
+        allow_private=settings.delivery.allow_private_destinations,
+    )
+    return HttpsPolicyFetcher(resolver, context, rules)
+
+
+@contextlib.asynccontextmanager
+async def open_policy_tools(config: Path | None) -> AsyncIterator[tuple[Resolver, PolicyFetcher]]:
+    """What `sealroute mta-sts fetch` needs."""
+    from sealroute.settings import load
+
+    settings = load(config)
+    resolver = open_resolver(settings)
+    fetcher = open_fetcher(settings, resolver)
+    try:
+        yield resolver, fetcher
+    finally:
+        await fetcher.close()
+        await resolver.close()
+
+
+def text_of(path: Path | None) -> str | None:
+    """A file name as text, for what takes no Path."""
+    return None if path is None else str(path)
