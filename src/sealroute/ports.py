@@ -238,8 +238,8 @@ class Queue(Protocol):
         """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time, or at `not_before` if later."""
         ...
 
-    async def take_due(self, now: datetime, limit: int) -> list[Group]:
-        """Lease up to `limit` due groups, oldest due first: QUEUED → ACTIVE."""
+    async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first: QUEUED → ACTIVE; none of the domains in `full`."""
         ...
 
     async def next_due(self) -> datetime | None:

@@ -117,7 +117,7 @@ CASES = {
     ),
     "greeting 554": (
         replace(GOOD, replies={"CONNECT": "554 5.7.1 Not you"}),
-        "failed: 450 4.7.1 The destination mail server rejected the message: 554 5.7.1 Not you",
+        "failed: 450 4.7.1 The destination mail server does not take mail from us: 554 5.7.1 Not you",
     ),
     "greeting 421": (
         replace(GOOD, replies={"CONNECT": "421 4.3.2 Full"}),

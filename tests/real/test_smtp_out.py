@@ -171,7 +171,7 @@ async def test_a_server_that_reads_nothing(files: tuple[str, str]) -> None:
         ({"END": "250"}, "delivered: 250"),
         (
             {"EHLO-TLS": "550 5.7.1 Not you", "HELO": "550 5.7.1 Not you"},
-            "deferred: 450 4.7.1 The destination mail server rejected the message: 550 5.7.1 Not you",
+            "deferred: 450 4.7.1 The destination mail server does not take mail from us: 550 5.7.1 Not you",
         ),
         (
             {"MAIL": "what?"},

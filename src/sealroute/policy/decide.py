@@ -242,7 +242,7 @@ def _hop(hop: Hop) -> tuple[str, Finding | None]:
         return "smart-host", None
     if mx is not None and mx.outcome is Outcome.NXDOMAIN:
         return "mx-nxdomain", Finding(Reason.NO_SUCH_DOMAIN, domain=hop.name)
-    if mx is not None and any(record.host == "" for record in mx.records):
+    if mx is not None and mx.records and not any(record.host for record in mx.records):
         return "mx-null", Finding(Reason.NULL_MX, domain=hop.name)
     return ("mx-implicit" if hop.kind is HopKind.IMPLICIT_MX else "mx-found"), None
 

@@ -67,6 +67,7 @@ class Reason(Enum):
     NULL_MX = "null-mx"
     NO_SUCH_DOMAIN = "no-such-domain"
     NO_ADDRESS = "no-address"
+    ADDRESS_NOT_ALLOWED = "address-not-allowed"
     CONNECT_TIMEOUT = "connection-timed-out"
     CONNECT_REFUSED = "connection-refused"
     CONNECTION_LOST = "connection-lost"
@@ -74,6 +75,7 @@ class Reason(Enum):
     ROUTING_LOOP = "routing-loop"
     MESSAGE_EXPIRED = "message-expired"
     # what the peer or the message says
+    HOST_REJECTED = "host-rejected"
     REJECTED = "rejected"
     TRY_LATER = "try-later"
     FEATURE_UNSUPPORTED = "feature-unsupported"
@@ -244,6 +246,13 @@ CATALOGUE: dict[Reason, ReasonFacts] = {
         _R,
         "Publish A or AAAA records for the hosts of the MX record.",
     ),
+    Reason.ADDRESS_NOT_ALLOWED: _facts(
+        "4.4.312",
+        "Our settings do not allow to connect to the mail host's address",
+        _R,
+        "Publish public addresses for the hosts of the MX record. For a host inside our own network, our administrator sets "
+        "delivery.allow_private_destinations.",
+    ),
     Reason.CONNECT_TIMEOUT: _facts(
         "4.4.315",
         "Connection timed out",
@@ -281,6 +290,12 @@ CATALOGUE: dict[Reason, ReasonFacts] = {
         _N,
         "Look at the last reason in the details.",
     ),
+    Reason.HOST_REJECTED: _facts(
+        "4.0.0",
+        "The destination mail server does not take mail from us",
+        _R,
+        "The server's own reply says why; it refused the connection, whatever the message.",
+    ),
     Reason.REJECTED: _facts(
         "5.0.0",
         "The destination mail server rejected the message",
@@ -314,7 +329,7 @@ class Finding:
 
     reason: Reason
     detail: str = ""
-    """The precise cause, in one clause; for REJECTED and TRY_LATER the peer's reply."""
+    """The precise cause, in one clause; for HOST_REJECTED, REJECTED and TRY_LATER the peer's reply."""
     host: str = ""
     domain: str = ""
     ip: str = ""
@@ -336,14 +351,19 @@ class Finding:
         """The code as temporary (4) or final (5)."""
         return (self.code or self.reason.facts.enhanced).as_class(klass)
 
-    def sentence(self) -> str:
-        """The reason in words, with its keyword for our own and Exchange's DANE reasons, and the precise cause."""
+    def words(self) -> str:
+        """The reason and its precise cause, as one tells them to a person."""
         facts = self.reason.facts
-        sentence = facts.sentence.replace("{domain}", self.domain).replace("{detail}", self.detail)
-        if self.detail and "{detail}" not in facts.sentence:
-            sentence = f"{sentence.rstrip('.')}: {self.detail}"
-        number = facts.enhanced.detail
-        return f"{self.reason.value}: {sentence}" if 321 <= number <= 328 and facts.enhanced.subject == 7 else sentence
+        if "{detail}" in facts.sentence:
+            return facts.sentence.replace("{detail}", self.detail)
+        sentence = facts.sentence.replace("{domain}", self.domain)
+        return f"{sentence.rstrip('.')}: {self.detail}" if self.detail else sentence
+
+    def sentence(self) -> str:
+        """The same, with the keyword before it for our own and Exchange's DANE reasons."""
+        code = self.reason.facts.enhanced
+        keyword = f"{self.reason.value}: " if code.subject == 7 and 321 <= code.detail <= 328 else ""
+        return keyword + self.words()
 
     def queued(self) -> str:
         """As shown while the mail waits: `450 4.7.323 tlsa-invalid: ...`."""

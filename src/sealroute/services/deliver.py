@@ -1,66 +1,54 @@
 """deliver: one run of a group through its hosts, from choosing the connector to what must be made durable.
 
 Reads like a table of contents: choose → plan → walk the hosts → settle.  Nothing is decided here about trust: a host's
-Requirement comes from policy/decide, its judgement from policy/verdict.  What this file decides is order: which host and
-address next, when to stop, and which of several reasons is shown [decision 7].
+Requirement comes from policy/decide, its judgement from policy/verdict.  What this file decides is when to go on to the next
+host or address, when to stop, and which of several reasons is shown [decision 7].
 
-Elsewhere: leases, concurrency and time-tables of groups (services/schedule); notices (services/bounce).
+Once somebody has the message, nothing that goes wrong may undo it: what is known by then is always returned to be recorded,
+or that recipient would get the message again.
+
+Elsewhere: order of hosts and addresses (services/order); what is written down (services/attempts); leases, concurrency and
+time-tables of groups (services/schedule); notices (services/bounce).
 """
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from itertools import groupby
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import structlog
+
+from sealroute.base.errors import SealrouteError, StoreUnavailable
 from sealroute.base.mail import Message, Recipient
-from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
+from sealroute.policy.attempt import Fate, RecipientFate
 from sealroute.policy.connector import Connector
 from sealroute.policy.decide import HostPlan, Plan, Wishes
+from sealroute.policy.evidence import Evidence
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.retry import RetryRules, delay_notice_due, expires_at, next_attempt
 from sealroute.ports import Clock, Group, Settled, Transaction, TransactionResult
+from sealroute.services.attempts import Run, Used
 from sealroute.services.events import events_of
+from sealroute.services.order import MAX_ADDRESSES_PER_RUN, Chance, Order
 from sealroute.services.plan import Plans
-from sealroute.services.sessions import NotOpened, Opened, Sessions
+from sealroute.services.sessions import NotOpened, Sessions
 
-MAX_ADDRESSES_PER_RUN = 16
-MAX_REMEMBERED_HOSTS = 10_000
+log = structlog.get_logger("sealroute.deliver")
 GREYLIST_CODES = (450, 451)
+SHUTTING_DOWN = 421
+_PEER_SPOKE = (Reason.TRY_LATER, Reason.REJECTED, Reason.FEATURE_UNSUPPORTED)
 
-Chance = Callable[[], float]
-"""A random number in 0..1."""
+Notice = tuple[Message, tuple[Group, ...]]
 
 
 class Notices(Protocol):
     """services/bounce, as deliver needs it."""
 
-    def after_run(self, message: Message, run: Run) -> tuple[tuple[Message, tuple[Group, ...]], ...]:
+    def after_run(self, message: Message, run: Run) -> tuple[Notice, ...]:
         """The NDRs, delay and success notices that this run calls for."""
         ...
-
-
-@dataclass(slots=True)
-class Run:
-    """One run under way: who is still to be served, and what happened so far."""
-
-    group: Group
-    connector: Connector
-    now: datetime
-    expires_at: datetime
-    waiting: list[Recipient]
-    fates: list[RecipientFate] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    findings: list[tuple[int, Finding]] = field(default_factory=list)
-    """(how many hosts are preferred to this one, why it did not serve)."""
-    addresses_tried: int = 0
-    last_route: tuple[str, str] = ("", "")
-    next_attempt_at: datetime | None = None
-    delay_notice: bool = False
-    greylisted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +62,7 @@ class DeliverRules:
 
 
 class Deliver:
-    """Runs groups; holds only what one run teaches the next."""
+    """Runs groups."""
 
     def __init__(
         self, choose: Callable[[Message, str], Connector], plans: Plans, sessions: Sessions, notices: Notices,
@@ -87,201 +75,162 @@ class Deliver:
         self._clock = clock
         self._chance = chance
         self._rules = rules or DeliverRules()
-        self._last_failed_family: dict[str, int] = {}
+        self._order = Order(chance, self._rules.families, allow_private=self._rules.allow_private_destinations)
 
     async def run(self, group: Group, message: Message) -> Settled:
-        """Try every host once; the result is to be made durable by the caller."""
+        """Try every host once; the result is to be made durable by the caller.
+
+        Raises StoreUnavailable when the way cannot be known; nothing was sent then.
+        """
         connector = self._choose(message, group.domain)
         now = self._clock.now()
-        run = Run(group, connector, now, expires_at(connector, group.queued_at), list(group.recipients))
-        started = self._clock.now()
-        plan = await self._plan(run, message)
-        resolve_ms = (self._clock.now() - started).total_seconds() * 1000
+        expires = expires_at(connector, group.queued_at)
+        run = Run(group, connector, self._rules.port, now, expires, list(group.recipients))
+        try:
+            await self._try(run, message)
+        except (Exception, asyncio.CancelledError) as error:
+            if not run.fates:
+                raise
+            log.warning("run broken off after some recipients were served", group=group.id, exc_info=error)
+            run.findings.append((0, Finding(Reason.CONNECTION_LOST, "our side broke off before everyone was served")))
+        return self._settle(run, message)
+
+    async def _try(self, run: Run, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        run.plan = plan = await self._plan(run, message)
+        run.resolve_ms = (loop.time() - started) * 1000
         if plan.finding is not None:
-            self._note(run, plan, None, finding=plan.finding, timings=Timings(resolve_ms=resolve_ms))
+            run.held(self._clock.now(), plan.finding)
             run.findings.append((0, plan.finding))
         else:
-            await self._walk(run, plan, message)
-        return self._settle(run, plan, message)
+            await self._walk(run, message)
 
     async def _plan(self, run: Run, message: Message) -> Plan:
         """A kept plan serves first tries only: a retry looks at everything afresh, the last one at the policy id too."""
-        wishes = _wishes(message)
-        if run.group.attempts == 0:
-            return await self._plans.plan(run.connector, run.group.domain, wishes)
-        last_try = run.now >= run.expires_at
-        return await self._plans.afresh(run.connector, run.group.domain, wishes, recheck=last_try)
+        wishes, domain = _wishes(message), run.group.domain
+        try:
+            if run.last_try:
+                return await self._plans.afresh(run.connector, domain, wishes, recheck=True)
+            if run.group.attempts:
+                return await self._plans.afresh(run.connector, domain, wishes)
+            return await self._plans.plan(run.connector, domain, wishes)
+        except StoreUnavailable:
+            raise
+        except SealrouteError as error:
+            # A stored policy that cannot be read: what it demands is unknown, and unknown holds.
+            finding = Finding(Reason.STS_POLICY_FETCH_ERROR, str(error), domain=domain)
+            return Plan((), (), finding, Evidence(domain, (), (), run.now, 0, port=self._rules.port))
 
     # ------------------------------------------------------------------------------------------------ the hosts
 
-    async def _walk(self, run: Run, plan: Plan, message: Message) -> None:
-        for rank, host in enumerate(self._order(plan.hosts)):
-            if not run.waiting or run.greylisted:
-                return
+    async def _walk(self, run: Run, message: Message) -> None:
+        for rank, host in self._order.hosts(run.plan.hosts, run.group.last_route):
             if host.finding is not None:
-                self._note(run, plan, host, finding=host.finding)
+                run.held(self._clock.now(), host.finding, host)
                 run.findings.append((rank, host.finding))
                 continue
-            await self._host(run, plan, (rank, host), message)
+            await self._host(run, rank, host, message)
+            if not run.waiting or run.stay:
+                return
 
-    def _order(self, hosts: Sequence[HostPlan]) -> Iterable[HostPlan]:
-        """Ascending preference, equal ones shuffled [RFC 5321 §5.1]."""
-        for _, equal in groupby(hosts, key=lambda host: host.preference):
-            tier = list(equal)
-            while len(tier) > 1:
-                yield tier.pop(int(self._chance() * len(tier)) % len(tier))
-            yield from tier
-
-    async def _host(self, run: Run, plan: Plan, ranked: tuple[int, HostPlan], message: Message) -> None:
+    async def _host(self, run: Run, rank: int, host: HostPlan, message: Message) -> None:
         """Try the host's addresses until one has taken the message or spoken on it."""
-        rank, host = ranked
-        for ip in self._addresses(run, host):
+        addresses = self._order.addresses(host, run.group.last_route)
+        if not addresses:
+            finding = self._order.switched_off(host)
+            run.held(self._clock.now(), finding, host)
+            run.findings.append((rank, finding))
+        for ip in addresses:
             if run.addresses_tried >= MAX_ADDRESSES_PER_RUN:
                 return
             run.addresses_tried += 1
-            finding = self._forbidden(ip) or await self._address(run, plan, host, ip, message)
-            if finding is None:
+            forbidden = self._order.forbidden(host.name, ip)
+            if forbidden is not None:
+                run.held(self._clock.now(), forbidden, host)
+            finding_here = forbidden or await self._address(run, host, ip, message)
+            if finding_here is None:
                 return
-            run.findings.append((rank, finding))
-            if finding.reason in (Reason.REJECTED, Reason.FEATURE_UNSUPPORTED) or run.greylisted:
+            run.findings.append((rank, finding_here))
+            if run.stay or _rules_host_out(finding_here):
                 return
 
-    def _addresses(self, run: Run, host: HostPlan) -> list[str]:
-        """IPv6 before IPv4; the family that failed last goes last; a greylisted route goes first."""
-        families = self._rules.families
-        addresses = [ip for ip in host.addresses if _family(ip) in families]
-        failed = self._last_failed_family.get(host.name)
-        addresses.sort(key=lambda ip: (_family(ip) == failed, families.index(_family(ip))))
-        last_host, last_ip = run.group.last_route
-        if last_host == host.name and last_ip in addresses:
-            addresses.remove(last_ip)
-            addresses.insert(0, last_ip)
-        return addresses
-
-    def _forbidden(self, ip: str) -> Finding | None:
-        """Why this address may not be dialled at all; guards against MX records that point into our own network."""
-        if self._rules.allow_private_destinations:
-            return None
-        address = ipaddress.ip_address(ip)
-        if address.is_global and not address.is_multicast:
-            return None
-        detail = f"{ip} is not a public address, and delivery.allow_private_destinations is off"
-        return Finding(Reason.NO_ADDRESS, detail, ip=ip)
-
-    async def _address(self, run: Run, plan: Plan, host: HostPlan, ip: str, message: Message) -> Finding | None:
+    async def _address(self, run: Run, host: HostPlan, ip: str, message: Message) -> Finding | None:
         """One address: open or reuse, send, record.  None when nothing is left to do elsewhere."""
         assert host.requirement is not None
+        loop = asyncio.get_running_loop()
         port = self._rules.port
         opened = self._sessions.take(ip, port, host.requirement)
-        reused = opened is not None
         while True:
-            result = opened if opened is not None else await self._sessions.open(host, ip, port)
+            reused = opened is not None
+            result = opened or await self._sessions.open(host, ip, port)
+            if result.before is not None and not reused:
+                run.not_opened(self._clock.now(), host, ip, result.before)
             if isinstance(result, NotOpened):
-                return self._not_opened(run, plan, host, ip, result)
-            started = self._clock.now()
-            done = await result.session.transact(_transaction(message, tuple(run.waiting)))
-            self._sessions.give_back(result, reusable=done.reusable)
+                return self._not_opened(run, host, ip, result)
+            started = loop.time()
+            done: TransactionResult | None = None
+            try:
+                done = await result.session.transact(_transaction(message, tuple(run.waiting)))
+            finally:
+                self._sessions.give_back(result, reusable=done is not None and done.reusable)
             if reused and _connection_was_stale(done):
                 # The peer closed while the session lay idle; that says nothing about the message.
-                opened, reused = None, False
+                opened = None
                 continue
-            took_ms = (self._clock.now() - started).total_seconds() * 1000
-            return self._transacted(run, plan, host, (ip, result, reused, took_ms), done)
+            return self._transacted(run, host, Used(ip, result, reused, (loop.time() - started) * 1000), done)
 
-    def _not_opened(self, run: Run, plan: Plan, host: HostPlan, ip: str, result: NotOpened) -> Finding:
-        self._note(
-            run, plan, host, ip=ip, finding=result.finding, not_opened=result,
-            timings=Timings(connect_ms=result.connect_ms, tls_ms=result.tls_ms),
-        )  # fmt: skip
+    def _not_opened(self, run: Run, host: HostPlan, ip: str, result: NotOpened) -> Finding:
+        run.not_opened(self._clock.now(), host, ip, result)
         if result.facts is None:
-            self._remember_failed_family(host.name, _family(ip))
+            self._order.failed(host.name, ip)
         return result.finding
 
-    def _remember_failed_family(self, host: str, family: int) -> None:
-        if len(self._last_failed_family) >= MAX_REMEMBERED_HOSTS:
-            self._last_failed_family.clear()
-        self._last_failed_family[host] = family
-
-    def _transacted(
-        self, run: Run, plan: Plan, host: HostPlan, used: tuple[str, Opened, bool, float], done: TransactionResult
-    ) -> Finding | None:
-        ip, opened, reused, took_ms = used
-        session = opened.session
-        decided = tuple(fate for fate in done.recipients if fate.fate is not Fate.DEFERRED)
-        deferred = [fate for fate in done.recipients if fate.fate is Fate.DEFERRED]
-        finding = next((fate.finding for fate in (*deferred, *decided) if fate.finding is not None), None)
-        timings = Timings(
-            connect_ms=None if reused else session.connect_ms,
-            tls_ms=None if reused else session.tls_ms,
-            transaction_ms=took_ms,
-        )
-        self._note(
-            run, plan, host, ip=ip, finding=finding, opened=opened, reused=reused,
-            done=done, timings=timings,
-        )  # fmt: skip
-        run.fates += decided
-        settled = {fate.address for fate in decided}
-        run.waiting = [recipient for recipient in run.waiting if recipient.address not in settled]
-        if not run.waiting:
+    def _transacted(self, run: Run, host: HostPlan, used: Used, done: TransactionResult) -> Finding | None:
+        """Record what one host said; the reason of who still waits, None when nobody does."""
+        fates = done.recipients
+        if any(map(_only_this_host, fates)):
+            fates = tuple(replace(fate, fate=Fate.DEFERRED) if _only_this_host(fate) else fate for fate in fates)
+        run.transacted(self._clock.now(), host, used, fates, done.replies)
+        deferred = [fate for fate in fates if fate.fate is Fate.DEFERRED]
+        if not deferred:
+            run.fates += fates
+            run.waiting = []
             return None
-        run.greylisted = any(_is_greylisting(fate) for fate in deferred)
-        if run.greylisted:
-            run.last_route = (host.name, ip)
-        return deferred[0].finding if deferred else None
-
-    def _note(
-        self, run: Run, plan: Plan, host: HostPlan | None, *, finding: Finding | None, ip: str = "",
-        opened: Opened | None = None, reused: bool = False, not_opened: NotOpened | None = None,
-        done: TransactionResult | None = None, timings: Timings | None = None,
-    ) -> None:  # fmt: skip
-        """Write one Attempt down."""
-        connector = run.connector
-        opening = opened.session.replies if opened is not None and not reused else ()
-        replies = not_opened.replies if not_opened is not None else opening + (done.replies if done is not None else ())
-        seen = opened.session.facts if opened is not None else not_opened.facts if not_opened is not None else None
-        verdict = opened.verdict if opened is not None else not_opened.verdict if not_opened is not None else None
-        run.attempts.append(
-            Attempt(
-                at=self._clock.now(),
-                number=run.group.attempts + 1,
-                connector_guid=connector.guid,
-                connector_name=connector.name,
-                smtp_dane_mode=connector.smtp_dane_mode,
-                mta_sts_mode=connector.mta_sts_mode,
-                domain=run.group.domain,
-                rows=plan.rows + (host.requirement.rows if host and host.requirement else host.rows if host else ()),
-                finding=finding,
-                host=host.name if host else "",
-                ip=ip,
-                port=self._rules.port,
-                evidence=plan.evidence,
-                requirement=host.requirement if host else None,
-                facts=seen,
-                verdict=verdict,
-                reused_connection=reused,
-                replies=replies,
-                recipients=done.recipients if done is not None else (),
-                timings=timings or Timings(),
-                reported=host.reported if host else (),
-            )
-        )
+        run.fates += (fate for fate in fates if fate.fate is not Fate.DEFERRED)
+        left = {fate.address for fate in deferred}
+        run.waiting = [recipient for recipient in run.waiting if recipient.address in left]
+        for fate in deferred:
+            if fate.reply is not None:
+                run.put_off.setdefault(fate.address, fate)
+        route = (host.name, used.ip)
+        if _greylisted(done, deferred) and not run.last_route[0]:
+            run.last_route = route
+            # A route that says the same again may never mean otherwise: then the other hosts are asked, too.
+            run.stay = run.group.last_route != route
+        return deferred[0].finding
 
     # ------------------------------------------------------------------------------------------------- the result
 
-    def _settle(self, run: Run, plan: Plan, message: Message) -> Settled:
+    def _settle(self, run: Run, message: Message) -> Settled:
         group = run.group
-        finding = shown(run.findings) if run.waiting else None
+        finding = None
         if run.waiting:
-            self._plans.forget(run.connector, group.domain, _wishes(message))
-            finding = finding or Finding(Reason.NO_ADDRESS, "no mail host could be tried", domain=group.domain)
-            finding = _placed(finding, group.domain)
+            finding = shown(run.findings) or Finding(Reason.NO_ADDRESS, "no mail host could be tried")
+            finding = finding if finding.domain else replace(finding, domain=group.domain)
+            if finding.reason not in _PEER_SPOKE:
+                self._plans.forget(run.connector, group.domain, _wishes(message))
             self._decide_waiting(run, finding)
-        notices = self._notices.after_run(message, run)
+        notices: tuple[Notice, ...] = ()
+        try:
+            notices = self._notices.after_run(message, run)
+        except Exception:
+            log.exception("a notice could not be made", group=group.id, message_id=message.id)
         return Settled(
             group=group,
             fates=tuple(run.fates),
             attempts=tuple(run.attempts),
-            events=events_of(message, run.fates, run.attempts, run.now),
+            events=events_of(message, run.fates, run.attempts, self._clock.now()),
             next_attempt_at=run.next_attempt_at,
             finding=finding if run.next_attempt_at is not None else None,
             delay_notified=group.delay_notified or run.delay_notice,
@@ -291,18 +240,20 @@ class Deliver:
 
     def _decide_waiting(self, run: Run, finding: Finding) -> None:
         """Hold those still waiting, or return them: when the reason is final for every host, or the time is up."""
-        group = run.group
+        group, rules = run.group, self._rules.retry
         now = self._clock.now()
         final = finding.final and all(item.final for _, item in run.findings)
-        runs = group.attempts + 1
-        when = None
-        if not final:
+        if not final and not run.last_try:
             chance = self._chance() * 2 - 1
-            when = next_attempt(run.connector, group.queued_at, runs, now, chance, self._rules.retry)
-        run.next_attempt_at = when
-        fate = Fate.FAILED if when is None else Fate.DEFERRED
-        run.fates += (RecipientFate(item.address, fate, finding=finding) for item in run.waiting)
-        run.delay_notice = when is not None and delay_notice_due(group.queued_at, now, group.delay_notified, self._rules.retry)
+            when = next_attempt(run.connector, group.queued_at, group.attempts + 1, now, chance, rules)
+            # Expired while it was under way: the last try, which looks at everything once more, is still to come.
+            run.next_attempt_at = when or run.expires_at
+            run.delay_notice = delay_notice_due(group.queued_at, now, group.delay_notified, rules)
+        fate = Fate.FAILED if run.next_attempt_at is None else Fate.DEFERRED
+        for recipient in run.waiting:
+            own = run.put_off.get(recipient.address) if finding.reason is Reason.TRY_LATER else None
+            why = own.finding if own is not None and own.finding is not None else finding
+            run.fates.append(RecipientFate(recipient.address, fate, own.reply if own else None, why))
 
 
 # ------------------------------------------------------------------------------------------------------ small things
@@ -323,16 +274,6 @@ def _wishes(message: Message) -> Wishes:
     return Wishes(message.envelope.require_tls, message.tls_required_no)
 
 
-def _placed(finding: Finding, domain: str) -> Finding:
-    if finding.domain:
-        return finding
-    return Finding(finding.reason, finding.detail, finding.host, domain, finding.ip, finding.code, finding.basic)
-
-
-def _family(ip: str) -> int:
-    return 6 if ":" in ip else 4
-
-
 def _transaction(message: Message, recipients: tuple[Recipient, ...]) -> Transaction:
     envelope = message.envelope
     return Transaction(
@@ -347,10 +288,28 @@ def _transaction(message: Message, recipients: tuple[Recipient, ...]) -> Transac
     )
 
 
-def _is_greylisting(fate: RecipientFate) -> bool:
-    return fate.reply is not None and fate.reply.code in GREYLIST_CODES
+def _rules_host_out(finding: Finding) -> bool:
+    """The server behind every address of the host has spoken; 421 is said by one machine of many, about itself."""
+    if finding.reason is Reason.TRY_LATER:
+        return finding.basic != SHUTTING_DOWN
+    return finding.reason in (Reason.HOST_REJECTED, Reason.REQUIRETLS_UNSUPPORTED)
+
+
+def _only_this_host(fate: RecipientFate) -> bool:
+    """Lack of REQUIRETLS rules a host out; the mail is returned when all hosts lack it [RFC 8689 §4.2.1]."""
+    return fate.finding is not None and fate.finding.reason is Reason.REQUIRETLS_UNSUPPORTED
+
+
+def _greylisted(done: TransactionResult, deferred: Sequence[RecipientFate]) -> bool:
+    """450 or 451 in answer to RCPT; the same codes in answer to MAIL or content are some other trouble [decision table 5]."""
+    for said, reply in done.replies:
+        if reply.code in GREYLIST_CODES and said[:4].upper() == "RCPT" and any(fate.reply is reply for fate in deferred):
+            return True
+    return False
 
 
 def _connection_was_stale(done: TransactionResult) -> bool:
-    """Nothing was answered at all: the kept connection was dead before we spoke."""
-    return not done.replies and all(fate.fate is Fate.DEFERRED for fate in done.recipients)
+    """The kept connection was dead before we spoke, or the server said goodbye to it in answer to our first command."""
+    if any(fate.fate is not Fate.DEFERRED for fate in done.recipients):
+        return False
+    return not done.replies or done.replies[0][1].code == SHUTTING_DOWN

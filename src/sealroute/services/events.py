@@ -26,13 +26,14 @@ def events_of(
     message: Message, fates: Sequence[RecipientFate], attempts: Sequence[Attempt], at: datetime
 ) -> tuple[TraceEvent, ...]:
     """One event per recipient fate, in the order decided."""
-    return tuple(_event(message, fate, attempts, at) for fate in fates)
+    by_fate = {id(fate): attempt for attempt in attempts for fate in attempt.recipients}
+    return tuple(_event(message, fate, by_fate.get(id(fate)), at) for fate in fates)
 
 
-def _event(message: Message, fate: RecipientFate, attempts: Sequence[Attempt], at: datetime) -> TraceEvent:
+def _event(message: Message, fate: RecipientFate, attempt: Attempt | None, at: datetime) -> TraceEvent:
     match fate.fate:
         case Fate.DELIVERED:
-            return _sent(message, fate, attempts, at)
+            return _sent(message, fate, attempt, at)
         case Fate.DEFERRED:
             name, text = "DEFER", fate.finding.queued() if fate.finding else ""
         case Fate.FAILED:
@@ -42,11 +43,12 @@ def _event(message: Message, fate: RecipientFate, attempts: Sequence[Attempt], a
     return TraceEvent(message.id, at, name, fate.address, text, data)
 
 
-def _sent(message: Message, fate: RecipientFate, attempts: Sequence[Attempt], at: datetime) -> TraceEvent:
-    attempt = next(item for item in reversed(attempts) if any(fate is decided for decided in item.recipients))
+def _sent(message: Message, fate: RecipientFate, attempt: Attempt | None, at: datetime) -> TraceEvent:
+    assert attempt is not None, "a delivery without an attempt"
     verdict, facts = attempt.verdict, attempt.facts
     how = _PROTECTED_BY[verdict.protection] if verdict else ""
     version = f" ({facts.tls_version})" if facts and facts.tls_version else ""
-    text = f"Delivered to {attempt.host} [{attempt.ip}]:{attempt.port}, {how}{version}: {fate.reply}"
+    address = f"[{attempt.ip}]:{attempt.port}"
+    text = f"Delivered to {attempt.host} {address}, {how}{version}: {fate.reply}"
     data = {"host": attempt.host, "ip": attempt.ip, "protection": verdict.protection.value if verdict else ""}
     return TraceEvent(message.id, at, "SEND", fate.address, text, data)

@@ -23,7 +23,7 @@ from sealroute.ports import Clock, Resolver
 MAX_HOSTS = 20
 MAX_ADDRESSES = 16
 MAX_CIDR_ADDRESSES = 256
-DEFAULT_TTL_SECONDS = 300
+LONGEST_TTL_SECONDS = 300
 """The longest a plan is used again, whatever the TTLs say."""
 
 
@@ -50,17 +50,18 @@ class Gather:
 
     async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence:
         """Everything known about the way to a domain; `recheck` asks for the MTA-STS id once more [RFC 8461 §5]."""
+        trusted = self.trusted()
         look_tlsa = dane_mode(connector, wishes) is not SmtpDaneMode.NONE
         names = (domain,) if connector.use_mx_record else connector.smart_hosts
-        policy_domains = tuple(dict.fromkeys(name for name in names if not _is_literal(name)))
         look_sts = sts_mode(connector, wishes) is not MtaStsMode.NONE
+        policy_domains = tuple(dict.fromkeys(map(_policy_domain, names))) if look_sts else ()
         hops, sts = await asyncio.gather(
             asyncio.gather(*(self._hop(connector, name, look_tlsa) for name in names)),
-            asyncio.gather(*(self.policies.evidence(_bare(name), recheck=recheck) for name in policy_domains if look_sts)),
+            asyncio.gather(*(self.policies.evidence(name, recheck=recheck) for name in policy_domains if name)),
         )
-        evidence = Evidence(
-            domain, tuple(hops), tuple(sts), self.clock.now(), 0, port=self.port, resolver_trusted=self.trusted()
-        )
+        # Trusted before and after: answers that came in between are no better than the worse of the two.
+        trusted = trusted and self.trusted()
+        evidence = Evidence(domain, tuple(hops), tuple(sts), self.clock.now(), 0, port=self.port, resolver_trusted=trusted)
         return replace(evidence, ttl_seconds=_ttl(evidence))
 
     async def _hop(self, connector: Connector, name: str, look_tlsa: bool) -> Hop:
@@ -68,20 +69,22 @@ class Gather:
             return await self._smart_host(name, look_tlsa)
         if name.startswith("["):
             # An address literal [RFC 5321 §4.1.3]: no name, so nothing to look up and nothing to prove.
-            host = HostEvidence(_bare(name), is_literal=True, literal_addresses=_literal_addresses(name), from_mx=False)
+            host = HostEvidence(_address_text(name), is_literal=True, literal_addresses=_literal_addresses(name), from_mx=False)
             return Hop(name, HopKind.MX, None, (host,))
         mx = await self.resolver.mx(name)
-        if mx.failed or mx.outcome is Outcome.NXDOMAIN or any(record.host == "" for record in mx.records):
+        if mx.failed or mx.outcome is Outcome.NXDOMAIN:
             return Hop(name, HopKind.MX, mx, ())
         if mx.outcome is Outcome.NODATA:
             return await self._with_hosts(Hop(name, HopKind.IMPLICIT_MX, mx, ()), (Mx(0, name),), look_tlsa)
-        return await self._with_hosts(Hop(name, HopKind.MX, mx, ()), mx.records, look_tlsa)
+        # A null MX counts alone only [RFC 7505 §3]: beside others it is a mistake, and no reason to return mail.
+        records = tuple(record for record in mx.records if record.host)
+        return await self._with_hosts(Hop(name, HopKind.MX, mx, ()), records, look_tlsa)
 
     async def _smart_host(self, name: str, look_tlsa: bool) -> Hop:
         """`name`: its MX records if it has some, else itself; `[name]`: itself; IP or CIDR: as written."""
         literal = _literal_addresses(name)
         if literal:
-            host = HostEvidence(name, is_literal=True, literal_addresses=literal, from_mx=False)
+            host = HostEvidence(_address_text(name), is_literal=True, literal_addresses=literal, from_mx=False)
             return Hop(name, HopKind.SMART_HOST, None, (host,))
         if name.startswith("["):
             bare = _bare(name)
@@ -125,8 +128,15 @@ def _bare(name: str) -> str:
     return name[1:-1] if name.startswith("[") and name.endswith("]") else name
 
 
-def _is_literal(name: str) -> bool:
-    return bool(_literal_addresses(name))
+def _policy_domain(name: str) -> str:
+    """The domain whose MTA-STS policy matters; empty for an address, which has none."""
+    return "" if _literal_addresses(name) else _bare(name)
+
+
+def _address_text(name: str) -> str:
+    """An address literal as a plain address; a CIDR block as written."""
+    address = parse_ip(name)
+    return name if address is None else str(address)
 
 
 def _literal_addresses(name: str) -> tuple[str, ...]:
@@ -150,7 +160,9 @@ def _literal_addresses(name: str) -> tuple[str, ...]:
 
 def _ttl(evidence: Evidence) -> int:
     """How long the evidence may be used: the shortest TTL in it; 0 when anything in it failed."""
-    ttl = DEFAULT_TTL_SECONDS
+    if not evidence.resolver_trusted:
+        return 0
+    ttl = LONGEST_TTL_SECONDS
     for hop in evidence.hops:
         answers: list[Answer[object]] = [hop.mx] if hop.mx is not None else []
         for host in hop.hosts:

@@ -63,10 +63,15 @@ class Plans:
         if waiting is None:
             task = asyncio.ensure_future(self._make(key, connector, domain, wishes, recheck=False))
             self._under_way[key] = task
-            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+            task.add_done_callback(lambda done: self._finished(key, done))
             waiting = task
         # Shielded: a caller that gives up must not take the look-up from the others.
         return await asyncio.shield(waiting)
+
+    def _finished(self, key: Key, task: asyncio.Future[Plan]) -> None:
+        del self._under_way[key]
+        if not task.cancelled():
+            task.exception()  # seen, even when every caller has gone
 
     async def _make(self, key: Key, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool) -> Plan:
         evidence = await self._gather.evidence(connector, domain, wishes, recheck=recheck)

@@ -1,27 +1,30 @@
 """schedule: which group is worked on when, and how many at once.
 
 Groups come from two sides: handed over in memory right after their commit, or taken from the queue when due.  Each
-destination has a lane with its own bound on parallel runs, so a slow or dead one holds up nobody else.  A run's result is
-settled durably by one commit; only then is the group gone from memory.  On shutdown runs under way are finished, the rest
-is given back to the queue.
+destination has a lane of its own (services/lanes), so a slow or dead one holds up nobody else.  A run's result is settled
+durably by one commit; only then is the group gone from memory.  On shutdown runs under way are finished, the rest is given
+back to the queue.
 
-The bounds: groups in memory, message bytes in memory, runs at once in all and per lane.
+The bounds: groups and message bytes in memory, runs at once in all; groups and runs per lane.  What has no room stays in the
+queue, where it is safe.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
 from sealroute.base.errors import SealrouteError
 from sealroute.base.mail import Message
 from sealroute.ports import Clock, Group, Queue, Settled
+from sealroute.services.lanes import Job, Lane, LaneLimits, Lanes
 
 BROKEN_RUN_WAIT = timedelta(minutes=1)
+LONGEST_SETTLE_WAIT_SECONDS = 60.0
+STORE_GRACE_SECONDS = 5.0
 
 
 class Runner(Protocol):
@@ -43,30 +46,17 @@ class ScheduleLimits:
 
     groups: int = 5_000
     content_bytes: int = 256 * 1024 * 1024
+    """Of messages handed over and waiting; of messages that runs have loaded, once more as much."""
     runs: int = 1_000
     runs_per_destination: int = 20
+    groups_per_destination: int = 2_500
     take_at_once: int = 500
+    loads: int = 16
+    """Messages read from the store at once."""
     poll_seconds: float = 1.0
     """How soon a change made from outside (the CLI, another node) is seen."""
     settle_retry_seconds: float = 1.0
-
-
-@dataclass(slots=True)
-class _Job:
-    group: Group
-    message: Message | None
-    """None when the content is still in the store."""
-
-
-class _Lane:
-    """One destination's jobs."""
-
-    __slots__ = ("domain", "jobs", "running")
-
-    def __init__(self, domain: str) -> None:
-        self.domain = domain
-        self.jobs: deque[_Job] = deque()
-        self.running = 0
+    """Doubled at every failure, up to a minute."""
 
 
 class Schedule:
@@ -79,14 +69,18 @@ class Schedule:
         self._deliver = deliver
         self._clock = clock
         self._watcher = watcher
-        self._limits = limits or ScheduleLimits()
-        self._lanes: dict[str, _Lane] = {}
-        self._ready: deque[_Lane] = deque()
+        self._limits = limits = limits or ScheduleLimits()
+        self._lanes = Lanes(LaneLimits(limits.runs_per_destination, limits.groups_per_destination))
         self._running = 0
         self._groups = 0
         self._bytes = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._working_bytes = 0
+        self._tasks: dict[asyncio.Task[None], Job | None] = {}
         self._wake = asyncio.Event()
+        self._loading = asyncio.Semaphore(limits.loads)
+        self._freed = asyncio.Event()
+        self._crowded = False
+        """The last look at the queue was cut short for lack of room."""
         self._stopping = False
 
     def __repr__(self) -> str:
@@ -96,6 +90,11 @@ class Schedule:
     def in_memory(self) -> int:
         """Groups this node works on."""
         return self._groups
+
+    @property
+    def bytes_in_memory(self) -> int:
+        """Message content held for them; a message counts once for each of its groups."""
+        return self._bytes
 
     # --------------------------------------------------------------------------------------------- from acceptance
 
@@ -112,8 +111,10 @@ class Schedule:
         """Take over what was just stored as ACTIVE for this node; False when we are stopping and it must be given back."""
         if self._stopping:
             return False
-        for group in groups:
-            self._enqueue(_Job(group, message))
+        size = message.size_bytes
+        surplus = [group.id for group in groups if not self._enqueue(Job(group, message, size))]
+        if surplus:
+            self._spawn(self._release(surplus), None)
         self._start()
         return True
 
@@ -126,126 +127,140 @@ class Schedule:
     async def work(self) -> None:
         """Take due groups until stopped; every trouble of the store is reported and waited out."""
         while not self._stopping:
-            taken = 0
+            self._wake.clear()  # before looking: what is added from now on wakes us again
             try:
-                taken = await self._take()
+                if await self._take() < self._limits.take_at_once:
+                    await self._pause(await self._queue.next_due())
             except SealrouteError as error:
                 self._watcher.trouble("the queue could not be read", error)
-            if taken < self._limits.take_at_once:
-                await self._pause()
+                await self._pause(None)
 
     async def _take(self) -> int:
         room = min(self._limits.groups - self._groups, self._limits.take_at_once)
+        self._crowded = room < self._limits.take_at_once
         if room <= 0:
             return 0
-        groups = await self._queue.take_due(self._clock.now(), room)
+        groups = await self._queue.take_due(self._clock.now(), room, full=self._lanes.full())
         if self._stopping:
-            await self._queue.release([group.id for group in groups])
+            await self._release([group.id for group in groups])
             return 0
-        for group in groups:
-            self._enqueue(_Job(group, None))
+        surplus = [group.id for group in groups if not self._enqueue(Job(group, None))]
         self._start()
+        await self._release(surplus)
         return len(groups)
 
-    async def _pause(self) -> None:
+    async def _pause(self, due: datetime | None) -> None:
         """Until something is due, a nudge, or the poll interval, whichever comes first."""
-        self._wake.clear()
-        poll = asyncio.ensure_future(self._wake.wait())
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(self._wake.wait())]
+        # What is due already and was not taken has no room here: only time or a finished run can change that.
+        if due is not None and due > self._clock.now():
+            waits.append(asyncio.ensure_future(self._clock.sleep_until(due)))
         try:
-            due = await self._queue.next_due()
-            until = self._clock.now() + timedelta(seconds=3600) if due is None else due
-            due_task = asyncio.ensure_future(self._clock.sleep_until(until))
-            await asyncio.wait({poll, due_task}, timeout=self._limits.poll_seconds, return_when=asyncio.FIRST_COMPLETED)
-            due_task.cancel()
-        except SealrouteError as error:
-            self._watcher.trouble("the queue could not be read", error)
-            await asyncio.sleep(self._limits.poll_seconds)
+            await asyncio.wait(waits, timeout=self._limits.poll_seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            poll.cancel()
+            for wait in waits:
+                wait.cancel()
 
-    # --------------------------------------------------------------------------------------------------- the lanes
+    # ------------------------------------------------------------------------------------------------------ the runs
 
-    def _enqueue(self, job: _Job) -> None:
-        domain = job.group.domain
-        lane = self._lanes.get(domain)
-        if lane is None:
-            lane = self._lanes[domain] = _Lane(domain)
-        if not lane.jobs and lane.running < self._limits.runs_per_destination:
-            self._ready.append(lane)
-        lane.jobs.append(job)
+    def _enqueue(self, job: Job) -> bool:
+        if not self._lanes.add(job):
+            return False
         self._groups += 1
-        self._bytes += job.message.size_bytes if job.message is not None else 0
+        self._bytes += job.size_bytes
+        return True
 
     def _start(self) -> None:
-        """Start runs while there is something to start and room to run; lanes take turns."""
-        while self._ready and self._running < self._limits.runs:
-            lane = self._ready.popleft()
-            if not lane.jobs or lane.running >= self._limits.runs_per_destination:
-                continue
-            job = lane.jobs.popleft()
-            lane.running += 1
+        """Start runs while there is something to start and room to run."""
+        while self._running < self._limits.runs and not self._stopping:
+            turn = self._lanes.next()
+            if turn is None:
+                return
             self._running += 1
-            if lane.jobs and lane.running < self._limits.runs_per_destination:
-                self._ready.append(lane)
-            task = asyncio.ensure_future(self._work_on(lane, job))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            lane, job = turn
+            self._spawn(self._work_on(lane, job), job)
 
-    async def _work_on(self, lane: _Lane, job: _Job) -> None:
-        """One lane slot: jobs one after the other; the slot is given up before a result is committed."""
-        message = job.message
+    def _spawn(self, work: Coroutine[Any, Any, None], job: Job | None) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks[task] = job
+        task.add_done_callback(self._tasks.pop)
+
+    async def _work_on(self, lane: Lane, job: Job) -> None:
+        """One run; its place is free for the next before its result is committed."""
         settled: Settled | None = None
+        cancelled = False
+        self._working_bytes += job.size_bytes
         try:
-            if message is None:
-                message = await self._load(job)
-            if message is not None:
-                settled = await self._deliver.run(job.group, message)
+            settled = await self._run(job)
+        except asyncio.CancelledError:
+            cancelled = True  # stop() waited long enough: the group is given back below
         except Exception as error:
             self._watcher.trouble(f"the run of group {job.group.id} to {job.group.domain} broke off", error)
-        finally:
-            lane.running -= 1
-            self._running -= 1
-            if lane.jobs:
-                self._ready.append(lane)
-            elif lane.running == 0:
-                self._lanes.pop(lane.domain, None)
-            if not self._stopping:
-                self._start()
+        job.settling = True
+        self._running -= 1
+        if self._lanes.leave(lane, reached=settled is not None and any(item.recipients for item in settled.attempts)):
+            self._wake.set()
+        self._start()
         try:
-            if settled is not None and message is not None:
-                await self._settle(message, settled)
+            if settled is not None and job.message is not None:
+                await self._settle(job.message, settled)
             else:
-                await self._give_back(job)
+                not_before = None if cancelled else self._clock.now() + BROKEN_RUN_WAIT
+                await self._release([job.group.id], not_before)
         finally:
-            self._groups -= 1
-            self._bytes -= job.message.size_bytes if job.message is not None else 0
+            self._forget(job)
 
-    async def _load(self, job: _Job) -> Message | None:
-        message = await self._queue.message(job.group.message_id)
-        if message is None:
-            self._watcher.trouble("a queued message has no content", SealrouteError(job.group.message_id))
-        return message
+    async def _run(self, job: Job) -> Settled | None:
+        if job.message is None:
+            await self._load(job)
+        return None if job.message is None else await self._deliver.run(job.group, job.message)
+
+    async def _load(self, job: Job) -> None:
+        """Read the content; few at once, and none while the runs under way hold too much."""
+        async with self._loading:
+            while self._working_bytes >= self._limits.content_bytes:
+                self._freed.clear()
+                await self._freed.wait()
+            job.message = await self._queue.message(job.group.message_id)
+        if job.message is None:
+            error = SealrouteError(f"message {job.group.message_id} of group {job.group.id}")
+            self._watcher.trouble("a queued message has no content", error)
+            return
+        job.size_bytes = job.message.size_bytes
+        self._bytes += job.size_bytes
+        self._working_bytes += job.size_bytes
 
     async def _settle(self, message: Message, settled: Settled) -> None:
-        """Make the result durable; the store's trouble is waited out, for a delivered message must not go twice."""
+        """Make the result durable; every trouble is waited out, for a delivered message must not go twice."""
+        wait = self._limits.settle_retry_seconds
         while True:
             try:
                 await self._queue.settle(settled)
                 break
-            except SealrouteError as error:
-                self._watcher.trouble("a result could not be stored; trying again", error)
-                await asyncio.sleep(self._limits.settle_retry_seconds)
+            except Exception as error:
+                self._watcher.trouble(f"the result of group {settled.group.id} could not be stored; trying again", error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, LONGEST_SETTLE_WAIT_SECONDS)
         self._watcher.settled(message, settled)
         if settled.notices:
             self.nudge()
 
-    async def _give_back(self, job: _Job) -> None:
-        """The run broke off through a fault of ours: the group waits its turn again, a minute later."""
+    def _forget(self, job: Job) -> None:
+        self._groups -= 1
+        self._bytes -= job.size_bytes
+        self._working_bytes -= job.size_bytes
+        self._freed.set()
+        if self._crowded and self._groups <= self._limits.groups // 2:
+            self._wake.set()
+
+    async def _release(self, group_ids: Sequence[str], not_before: datetime | None = None) -> None:
+        """Give groups back to the queue."""
+        if not group_ids:
+            return
         try:
-            not_before = self._clock.now() + BROKEN_RUN_WAIT
-            await self._queue.release([job.group.id], not_before=not_before)
+            await self._queue.release(group_ids, not_before=not_before)
         except SealrouteError as error:
-            self._watcher.trouble("a group could not be given back; its lease will end", error)
+            self._watcher.trouble("groups could not be given back; they come back when this node starts again", error)
 
     # --------------------------------------------------------------------------------------------------- the end
 
@@ -253,15 +268,19 @@ class Schedule:
         """Finish the runs under way, give everything else back."""
         self._stopping = True
         self._wake.set()
-        waiting = [job.group.id for lane in self._lanes.values() for job in lane.jobs]
-        for lane in self._lanes.values():
-            self._groups -= len(lane.jobs)
-            lane.jobs.clear()
-        self._ready.clear()
-        if waiting:
-            await self._queue.release(waiting)
+        waiting = self._lanes.clear()
+        self._groups -= len(waiting)
+        self._bytes -= sum(job.size_bytes for job in waiting)
+        await self._release([job.group.id for job in waiting])
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace_seconds)
-            for task in late:
+            await asyncio.wait(list(self._tasks), timeout=grace_seconds)
+        for task, job in list(self._tasks.items()):
+            if job is not None and not job.settling:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        # What was done must still be written down, what was not given back: that is the store's time, not the peers'.
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=STORE_GRACE_SECONDS)
+        late = list(self._tasks)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)

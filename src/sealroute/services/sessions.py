@@ -2,7 +2,8 @@
 
 A session serves a message only if it was dialled to that very address and judged under an equal requirement [decision 5];
 so a weaker domain never rides on a stronger one's connection, nor the other way round.  Bounds: sessions in all, messages
-per session, idle time.  When all are in use the caller waits; idle ones give way first.
+per session, idle time.  When all are in use the caller waits; idle ones give way, and what comes back while
+somebody waits is closed rather than kept.  Whatever way a caller leaves (an error, a cancellation), its place comes free.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sealroute.base.status import Reply
 from sealroute.policy.decide import HostPlan
@@ -38,6 +39,8 @@ class Opened:
     session: Session
     verdict: Verdict
     key: Key
+    before: NotOpened | None = None
+    """The failed handshake after which this session was opened in plaintext."""
     uses: int = 0
     idle_since: float = 0.0
 
@@ -52,6 +55,8 @@ class NotOpened:
     replies: tuple[tuple[str, Reply], ...] = ()
     connect_ms: float | None = None
     tls_ms: float | None = None
+    before: NotOpened | None = None
+    """The failed handshake after which this was tried in plaintext."""
 
 
 class Sessions:
@@ -66,6 +71,8 @@ class Sessions:
         self._room = asyncio.Semaphore(self._limits.total)
         self._sweeper: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        """How many callers wait for room."""
         self.opened = 0
         """Sessions dialled since the start."""
         self.reused = 0
@@ -97,8 +104,9 @@ class Sessions:
         try:
             result = await self._dial(DialTarget(host.name, ip, port, requirement.sni), requirement)
             if isinstance(result, NotOpened) and result.verdict is not None and result.verdict.retry_in_plaintext:
-                target = DialTarget(host.name, ip, port, requirement.sni, starttls=False)
-                result = await self._dial(target, requirement)
+                failed, result = result, None
+                result = await self._dial(DialTarget(host.name, ip, port, requirement.sni, starttls=False), requirement)
+                result = replace(result, before=failed)
         finally:
             if not isinstance(result, Opened):
                 self._room.release()
@@ -109,26 +117,36 @@ class Sessions:
             _, oldest = self._by_age.popitem(last=False)
             self._forget(oldest)
             self._close(oldest)
-        await self._room.acquire()
+        self._waiting += 1
+        try:
+            await self._room.acquire()
+        finally:
+            self._waiting -= 1
 
     async def _dial(self, target: DialTarget, requirement: Requirement) -> Opened | NotOpened:
         session = await self._dialer.dial(target)
         if isinstance(session, DialFailed):
             return NotOpened(session.finding, replies=session.replies, connect_ms=session.connect_ms)
         self.opened += 1
-        verdict = self._judge(requirement, session.facts)
+        try:
+            verdict = self._judge(requirement, session.facts)
+        except BaseException:
+            self._quit(session)
+            raise
         finding = verdict.finding
         if finding is None and not session.usable:
             finding = Finding(Reason.CONNECTION_LOST, "the connection ended during its opening", target.host, ip=target.ip)
         if finding is None:
             return Opened(session, verdict, (target.ip, target.port, requirement.key))
-        await session.close()
+        self._quit(session)
         return NotOpened(finding, session.facts, verdict, session.replies, connect_ms=session.connect_ms, tls_ms=session.tls_ms)
 
     def give_back(self, opened: Opened, *, reusable: bool) -> None:
         """Return a session after a transaction; it is kept if it can serve another."""
         opened.uses += 1
-        if not reusable or not opened.session.usable or opened.uses >= self._limits.messages_per_session:
+        spent = opened.uses >= self._limits.messages_per_session
+        # Room for somebody who waits comes first, or a busy destination could keep every place for itself.
+        if self._waiting or not reusable or spent or not opened.session.usable:
             self._close(opened)
             return
         loop = asyncio.get_running_loop()
@@ -161,7 +179,11 @@ class Sessions:
 
     def _close(self, opened: Opened) -> None:
         self._room.release()
-        task = asyncio.ensure_future(opened.session.close())
+        self._quit(opened.session)
+
+    def _quit(self, session: Session) -> None:
+        """Say goodbye without waiting for the answer."""
+        task = asyncio.ensure_future(session.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

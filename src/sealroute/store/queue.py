@@ -157,18 +157,18 @@ class DurableQueue:
         if groups:
             self._writer.submit_now(Job([(sql.RELEASE_GROUP, [(0, group.id, self.node_id) for group in groups])]))
 
-    async def take_due(self, now: datetime, limit: int) -> list[Group]:
-        """Lease up to `limit` due groups, oldest due first."""
+    async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first; none of the domains in `full`."""
         groups: list[Group] = await self._writer.run(
-            Job(call=lambda connection: self._take_due(connection, to_us(now), limit), abandoned=self._give_back)
+            Job(call=lambda connection: self._take_due(connection, to_us(now), limit, full), abandoned=self._give_back)
         )
         return groups
 
-    def _take_due(self, connection: Connection, now_us: int, limit: int) -> list[Group]:
+    def _take_due(self, connection: Connection, now_us: int, limit: int, full: Sequence[str]) -> list[Group]:
         group = recipient_group.c
         due = (
             select(group.id)
-            .where(group.state == QUEUED, group.next_attempt_us <= now_us)
+            .where(group.state == QUEUED, group.next_attempt_us <= now_us, *([group.domain.not_in(full)] if full else ()))
             .order_by(group.next_attempt_us)
             .limit(limit)
             .with_for_update(skip_locked=True)  # several nodes on PostgreSQL share the work; SQLite has one writer anyway
