@@ -404,7 +404,10 @@ async def test_too_many_checks_at_once_are_not_begun() -> None:
     assert outcomes.count(AuthAccepted("joe", "fabrikam")) == 2
 
 
-async def test_a_user_store_that_fails() -> None:
+async def test_a_user_store_that_fails_leaves_no_password_in_the_log(capsys: pytest.CaptureFixture[str]) -> None:
     door = Door()
     door.users.broken = True
-    assert await door.knock("joe", "secret") == AuthUnavailable()
+    assert await door.knock("joe", "correct horse") == AuthUnavailable()
+    printed = capsys.readouterr()
+    assert "password not checked" in printed.out + printed.err
+    assert "correct horse" not in printed.out + printed.err
