@@ -178,3 +178,17 @@ def test_postgresql_reads_every_hot_statement_alike(statement: Statement) -> Non
     assert "?" not in text
     assert "INSERT OR" not in text
     assert text.split()[0] in ("INSERT", "UPDATE", "DELETE")
+
+
+def test_opened_twice_in_one_process_still_sees_what_others_write(tmp_path: Path) -> None:
+    first = open_store(url_in(tmp_path)).admin
+    assert [name for name, _ in first.organizations.all()] == ["default"]
+    second = open_store(url_in(tmp_path)).admin
+    script = (
+        "import sys; from sealroute.store.store import open_store; store = open_store(sys.argv[1]).admin;"
+        "store.organizations.add('fabrikam', 'Fabrikam'); store.close()"
+    )
+    subprocess.run([sys.executable, "-c", script, url_in(tmp_path)], check=True, timeout=60)
+    assert [name for name, _ in first.organizations.all()] == ["default", "fabrikam"]
+    second.close()
+    first.close()

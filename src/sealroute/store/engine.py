@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import random
 import time
@@ -186,13 +187,26 @@ def _when_unlocked(action: Callable[[], T]) -> T:
 def create_privately(path: Path) -> None:
     """Make the SQLite file if there is none, readable by its owner only: it holds mail.  Raises OperatorError."""
     try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        _create_or_check(path)
     except OSError as error:
         raise OperatorError.one(
             str(path),
             f"the store's file cannot be opened: {error.strerror}.",
             "Create the folder and give this user the rights.",
         ) from None
+
+
+def _create_or_check(path: Path) -> None:
+    """An existing file is not opened: closing it would drop the locks this process holds on it through other connections
+    (POSIX), another process would then take the log for unused and delete it under a reader that goes on with the old one.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not path.is_file():
+            raise OSError(errno.EISDIR if path.is_dir() else errno.EINVAL, "it is not a regular file") from None
+        if not os.access(path, os.R_OK | os.W_OK):
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES)) from None
 
 
 class Readers:
