@@ -185,10 +185,12 @@ def test_opened_twice_in_one_process_still_sees_what_others_write(tmp_path: Path
     assert [name for name, _ in first.organizations.all()] == ["default"]
     second = open_store(url_in(tmp_path)).admin
     script = (
-        "import sys; from sealroute.store.store import open_store; store = open_store(sys.argv[1]).admin;"
-        "store.organizations.add('fabrikam', 'Fabrikam'); store.close()"
+        "import os, sys; from sealroute.store.store import open_store; store = open_store(sys.argv[1]).admin;"
+        "store.organizations.add(sys.argv[2], ''); sys.argv[3] == 'closes' and store.close(); os._exit(0)"
     )
-    subprocess.run([sys.executable, "-c", script, url_in(tmp_path)], check=True, timeout=60)
-    assert [name for name, _ in first.organizations.all()] == ["default", "fabrikam"]
+    # The last one to close would delete the log; the next writer then has one that we do not see.
+    for name, ending in (("contoso", "closes"), ("fabrikam", "runs on")):
+        subprocess.run([sys.executable, "-c", script, url_in(tmp_path), name, ending], check=True, timeout=60)
+    assert [name for name, _ in first.organizations.all()] == ["contoso", "default", "fabrikam"]
     second.close()
     first.close()
