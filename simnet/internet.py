@@ -32,6 +32,7 @@ NAME_SERVER, POLICY_HOST = "127.53.0.1", "127.44.0.1"
 FAULTY = {Fault.SERVFAIL: "127.53.0.9", Fault.SILENT: "127.53.0.10", Fault.REFUSED: "127.53.0.11", Fault.GARBAGE: "127.53.0.12"}
 SENDER_DOMAIN = "sender.test"
 """Where test mail comes from, and where notices go back to."""
+ELSEWHERE = "elsewhere"
 
 
 class Cert(Enum):
@@ -59,6 +60,7 @@ class Host:
     tlsa: tuple[str, ...] = ()
     cert: Cert = Cert.SELF_SIGNED
     profile: str = "tls"
+    """Of simnet/mailhost; ELSEWHERE when some other program serves at this address."""
     alias: str = ""
     """CNAME to this name instead of addresses; no server of its own then."""
     tlsa_fault: Fault | None = None
@@ -108,10 +110,14 @@ def simple(domain: str, about: str, host: Host, **more: object) -> Destination:
 class Internet:
     """All of it, running while the context lasts."""
 
-    def __init__(self, folder: Path, destinations: Iterable[Destination], mail: MailHost | None = None) -> None:
+    def __init__(self, folder: Path, destinations: Iterable[Destination], *, serve_mail: bool = True) -> None:
+        """Without `serve_mail` nobody listens for mail: `mail_hosts` then tells another process what to serve."""
         self.folder = folder
         self.destinations = (_sender(), *destinations)
-        self.mail = mail or MailHost()
+        self.mail = MailHost()
+        self.mail_hosts: list[dict[str, str | int]] = []
+        """Every mail host's ip, port, profile, cert and key, as `python -m simnet.mailhost` reads them."""
+        self._serve_mail = serve_mail
         self.web_ca = Ca("Simulated web PKI root")
         self.private_root = Ca("Simulated private root")
         self.private_ca = self.private_root.ca("Simulated private intermediate")
@@ -169,6 +175,10 @@ class Internet:
             tables[name] = [*tables.get(name, []), *([lines] if isinstance(lines, str) else lines)]
         head = ['hostname = "gateway.test"', f'[[listeners]]\nkind = "relay"\nport = {port}']
         return "\n\n".join([*head, *(f"[{name}]\n" + "\n".join(lines) for name, lines in tables.items()), stubs]) + "\n"
+
+    def certificate(self, host: str) -> tuple[Path, Path]:
+        """The files of a mail host's chain and key."""
+        return self.entities[host].write(self.folder / "certs", host)
 
     # ------------------------------------------------------------------------------------------------- publishing
 
@@ -241,8 +251,13 @@ class Internet:
         for name, host in _hosts(destination).items():
             if host.alias or destination.signing is None:
                 continue
-            chain, key = self.entities[name].write(self.folder / "certs", name)
-            await self.mail.listen(self.address_of[name], self.smtp_port, PROFILES[host.profile], str(chain), str(key))
+            chain, key = self.certificate(name)
+            ip, port = self.address_of[name], self.smtp_port
+            if host.profile == ELSEWHERE:
+                continue
+            self.mail_hosts.append({"ip": ip, "port": port, "profile": host.profile, "cert": str(chain), "key": str(key)})
+            if self._serve_mail:
+                await self.mail.listen(ip, port, PROFILES[host.profile], str(chain), str(key))
 
 
 def _hosts(destination: Destination) -> Mapping[str, Host]:
