@@ -73,6 +73,7 @@ class Wish:
     is_ca: bool | None = None
     """Overrides what the maker says, for leaves that issue and authorities that may not."""
     cert_sign: bool | None = None
+    basic_constraints: bool = True
     key_usage: bool = True
     key_ids: bool = True
     """False: no subject and authority key identifiers."""
@@ -210,8 +211,10 @@ def _issue(
         .serial_number(wish.serial or x509.random_serial_number())
         .not_valid_before(start)
         .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(is_ca, wish.path_length if is_ca else None), critical=True)
     )
+    if wish.basic_constraints:
+        length = wish.path_length if is_ca else None
+        builder = builder.add_extension(x509.BasicConstraints(is_ca, length), critical=True)
     if wish.key_usage:
         sign = is_ca if wish.cert_sign is None else wish.cert_sign
         usage = x509.KeyUsage(
