@@ -306,7 +306,7 @@ CATALOGUE: dict[Reason, ReasonFacts] = {
         "4.0.0",
         "The destination mail server asked to try again later",
         _R,
-        "Nothing, unless it lasts.",
+        "Usually nothing: it passes. If it lasts, the server's own reply says why.",
     ),
     Reason.FEATURE_UNSUPPORTED: _facts(
         "5.6.7",

@@ -72,4 +72,5 @@ def _text(record: dict[str, Any]) -> str:
     lines = [f"reported by {record['reporting_mta'] or 'an unnamed server'}, original returned: {record['returned']}"]
     for item in record["recipients"]:
         lines.append(f"  {item['final_recipient']}: {item['action']} {item['status']} {item['diagnostic'] or ''}".rstrip())
-    return "\n".join(lines)
+    # What stands in a mail must not reach the terminal as anything but text.
+    return "\n".join("".join(char if char.isprintable() else "?" for char in line) for line in lines)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sealroute.proto.dsn.fields import one_line
 
 MAX_HOPS_SHOWN = 25
-WIDTH = 76
+WIDTH = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,20 @@ class Story:
 
 
 def text(opening: str, subject: str, stories: Sequence[Story], hops: Sequence[str]) -> str:
-    """The whole human part."""
+    """The whole human part; recipients with the same story share it."""
     lines = [_wrapped(opening), ""]
     if subject:
-        lines += [_wrapped(f"Subject of your message: {subject}"), ""]
+        lines += [_wrapped(f"Subject of your message: {one_line(subject)}"), ""]
+    told: dict[Story, list[str]] = {}
     for story in stories:
-        lines += [f"To: {story.address}", "", "What happened", _indented(story.what), ""]
+        told.setdefault(replace(story, address=""), []).append(story.address)
+    for story, addresses in told.items():
+        lines += [f"To: {one_line(address)}" for address in addresses]
+        lines += ["", "What happened", _paragraph(story.what), ""]
         if story.who:
-            lines += ["Who has to fix it", _indented(story.who), ""]
+            lines += ["Who has to fix it", _paragraph(story.who), ""]
         if story.how:
-            lines += ["How to fix it", _indented(story.how), ""]
+            lines += ["How to fix it", _paragraph(story.how), ""]
         lines += ["Details for mail administrators"]
         lines += [_indented(f"{label}: {value}") for label, value in story.details if value]
         lines.append("")
@@ -53,7 +59,7 @@ def text(opening: str, subject: str, stories: Sequence[Story], hops: Sequence[st
 def hops(content: bytes) -> list[str]:
     """The Received headers of a message, unfolded, newest first, bounded."""
     end = content.find(b"\r\n\r\n")
-    head = content[: end if end >= 0 else 65_536][:65_536].decode("latin-1")
+    head = content[: end if end >= 0 else 65_536][:65_536].decode("utf-8", "replace")
     fields: list[str] = []
     for line in head.split("\r\n"):
         if line[:1] in (" ", "\t") and fields:
@@ -63,11 +69,15 @@ def hops(content: bytes) -> list[str]:
     return [field[9:].strip() for field in fields if field[:9].lower() == "received:"][:MAX_HOPS_SHOWN]
 
 
-def _wrapped(paragraph: str) -> str:
-    return textwrap.fill(paragraph, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def _indented(paragraph: str) -> str:
+def _wrapped(text: str, first: str = "", rest: str = "") -> str:
     return textwrap.fill(
-        paragraph, WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        one_line(text), WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
     )
+
+
+def _paragraph(text: str) -> str:
+    return _wrapped(text, "  ", "  ")
+
+
+def _indented(text: str) -> str:
+    return _wrapped(text, "  ", "    ")

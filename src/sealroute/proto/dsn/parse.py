@@ -6,6 +6,7 @@ fields; unknown actions (kept as text).  Not tolerated: a message that is no mul
 
 from __future__ import annotations
 
+from binascii import a2b_base64, a2b_qp
 from dataclasses import dataclass
 from email import policy as email_policy
 from email.message import EmailMessage, Message
@@ -52,13 +53,11 @@ def _read(message: Message) -> Parsed | NotADsn:
     kind = str(message.get_param("report-type") or "").lower()
     if kind != "delivery-status":
         return NotADsn(f"report-type is {kind or 'missing'}, not delivery-status")
-    parts = message.get_payload()
-    if not isinstance(parts, list) or len(parts) < 2:
+    parts = _messages(message)
+    if len(parts) < 2:
         return NotADsn("the report has fewer than two parts")
     human, status, returned = "", None, "none"
     for part in parts:
-        if not isinstance(part, Message):
-            continue
         match part.get_content_type():
             case "message/delivery-status" | "message/global-delivery-status" if status is None:
                 status = part
@@ -78,15 +77,38 @@ def _read(message: Message) -> Parsed | NotADsn:
 
 
 def _groups(part: Message) -> list[dict[str, str]]:
-    """The field groups of the status part, blank lines between them."""
+    """The field groups of the status part, blank lines between them.
+
+    The standard library reads each group as a message of headers; of message/global-delivery-status it takes the first group
+    for a header and the rest, or the whole where it is encoded, for a body.
+    """
+    groups: list[dict[str, str]] = []
+    for item in _messages(part)[:MAX_GROUPS]:
+        own = _fields([(name, str(value)) for name, value in item.items()])
+        groups += [own] if own else []
+        groups += _blocks(_body(part, item))
+    return groups[:MAX_GROUPS]
+
+
+def _messages(part: Message) -> list[Message]:
     payload = part.get_payload()
-    if isinstance(payload, list):
-        # The parser has read each group as a message of headers only.
-        fields = [[(name, str(value)) for name, value in item.items()] for item in payload if isinstance(item, Message)]
-        return [_fields(item) for item in fields[:MAX_GROUPS] if item]
-    raw = part.get_payload(decode=True)
-    data = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else str(payload)
-    blocks = data.replace("\r\n", "\n").split("\n\n")
+    return [item for item in payload if isinstance(item, Message)] if isinstance(payload, list) else []
+
+
+def _body(part: Message, item: Message) -> str:
+    """What stands below the first group, or the whole where the part is base64 or quoted-printable [RFC 6533 §4]."""
+    raw = item.get_payload(decode=True)
+    octets = raw if isinstance(raw, bytes) else b""
+    match str(part.get("content-transfer-encoding", "")).strip().lower():
+        case "base64":
+            octets = a2b_base64(octets)
+        case "quoted-printable":
+            octets = a2b_qp(octets)
+    return octets.decode("utf-8", "replace")
+
+
+def _blocks(text: str) -> list[dict[str, str]]:
+    blocks = text.replace("\r\n", "\n").split("\n\n")
     return [_fields(_unfold(block)) for block in blocks[:MAX_GROUPS] if block.strip()]
 
 
