@@ -35,7 +35,7 @@ from sealroute.ports import Clock, Resolver
 from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.authenticate import AuthConfig, Authenticator
-from sealroute.services.bounce import Bounce, BounceConfig, NoNotices
+from sealroute.services.bounce import Bounce, BounceConfig
 from sealroute.services.canary import Canary, CanaryNames
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
@@ -45,7 +45,7 @@ from sealroute.services.plan import Plans
 from sealroute.services.schedule import Schedule, ScheduleLimits
 from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
-from sealroute.services.validate import Sender, Validation, validate
+from sealroute.services.validate import NoNotices, Sender, Validation, validate
 from sealroute.settings import Settings
 from sealroute.settings.inbound import Listener, ListenerKind
 from sealroute.settings.outbound import AddressFamily

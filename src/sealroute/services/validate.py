@@ -29,6 +29,13 @@ class Runner(Protocol):
     async def run(self, group: Group, message: Message) -> Settled: ...
 
 
+class NoNotices:
+    """Nobody gets a notice about a test mail; the tasks tell."""
+
+    def after_run(self, message: Message, run: object) -> tuple[()]:
+        return ()
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One step at one next hop."""
