@@ -24,7 +24,7 @@ from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_
 from sealroute.policy.choose import choose
 from sealroute.policy.parameters import Given, Verb
 from sealroute.ports import Change
-from sealroute.services import configure
+from sealroute.services import configure, exempt
 
 app = typer.Typer(name="connector", help="Outbound connectors: which domains, which way, how strictly.", no_args_is_help=True)
 P = ParamSpec("P")
@@ -132,7 +132,11 @@ def list_(
 ) -> None:
     """Show all connectors."""
     context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
-    show_connectors(configure.connectors(context.connectors, context.organization, include_test_mode=include_test_mode), fmt)
+    found = configure.connectors(context.connectors, context.organization, include_test_mode=include_test_mode)
+    if not found and fmt is not Format.JSON:
+        typer.echo("No connectors: the default applies to all mail, MX routing with both modes Opportunistic.")
+        return
+    show_connectors(found, fmt)
 
 
 @app.command("validate")
@@ -162,7 +166,8 @@ def match(
     """Say which connector a recipient's mail goes through, and why.
 
     JSON: recipient, domain, connector, guid, why, considered (every connector that matches, best first), smtpDaneMode,
-    mtaStsMode.  When no connector matches, it is the default one, and `considered` is empty.
+    mtaStsMode (both as in force), exception (the id of the timed exception in force, or null).  When no connector matches,
+    it is the default one, and `considered` is empty.
     """
     context, fmt = _context(ctx), choose_format(output, as_json, Format.LIST)
     try:
@@ -171,6 +176,7 @@ def match(
         raise OperatorError.one("recipient", f"{error}.", "Give an address such as user@contoso.com.") from None
     choice = choose(context.connectors.all(context.organization), domain, accepted_domains=context.accepted_domains)
     connector = choice.connector or context.default_connector
+    connector = exempt.in_force(context.exceptions, connector, domain, context.now())
     record = {
         "recipient": recipient,
         "domain": domain,
@@ -180,6 +186,7 @@ def match(
         "considered": list(choice.considered),
         "smtpDaneMode": connector.smtp_dane_mode.value,
         "mtaStsMode": connector.mta_sts_mode.value,
+        "exception": connector.exception_id or None,
     }
     emit([record], fmt, single=True)
 

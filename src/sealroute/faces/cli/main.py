@@ -50,6 +50,7 @@ COMMANDS = {
     "serve": Command("serve", "Run the gateway.", single=True),
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
     "connector": Command("connector", "Outbound connectors: list, get, new, set, remove, match, history."),
+    "exception": Command("exception", "Timed exceptions for one recipient domain: add, list, end."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
@@ -125,7 +126,7 @@ def _run_command(name: str, argv: list[str], asked: str | None, make_context: Ma
     try:
         # get_command would drop the name of an app's only command, so that `dane verify` became `dane`.
         make = get_command if command.single else get_group
-        code: Any = make(app).main(args=argv, prog_name=f"sealroute {name}", obj=context)
+        code: Any = make(app).main(args=argv, prog_name=f"sealroute {name}", obj=context, help_option_names=["-h", "--help"])
     except SystemExit as error:
         code = error.code
     finally:

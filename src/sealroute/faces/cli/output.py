@@ -140,11 +140,21 @@ def _write_table(records: Sequence[Mapping[str, Any]], columns: Sequence[str], o
     # A pipe gets every row on one line, and no padding at its end; only a terminal folds.
     console = Console(file=out, width=None if out.isatty() else 100_000, highlight=False, emoji=False)
     if out.isatty():
-        console.print(table)
+        if _least_width(records, columns) > console.width:
+            # Columns narrower than their words would be read by nobody.
+            out.write("\n".join(_list_lines([{column: record.get(column) for column in columns} for record in records])))
+        else:
+            console.print(table)
         return
     with console.capture() as captured:
         console.print(table)
     out.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+
+
+def _least_width(records: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> int:
+    """The columns a terminal needs so that no word of the table is broken."""
+    words = ((column, *" ".join(text_of(_cut(record.get(column))) for record in records).split()) for column in columns)
+    return sum(max(map(len, column_words)) + 2 for column_words in words) - 2
 
 
 def _writes_unicode(out: TextIO) -> bool:

@@ -21,7 +21,7 @@ app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, add_
 def serve(ctx: typer.Context) -> None:
     """Run the gateway: accept, prove, deliver or hold.
 
-    SIGTERM or Ctrl-C finishes what is under way and loses nothing; SIGHUP reads connectors and certificates again.
+    SIGTERM or Ctrl-C finishes what is under way and loses nothing; SIGHUP reads connectors again at once.
     """
     from sealroute.settings import check_files
 
