@@ -10,7 +10,8 @@ A fenced block tagged `console` holds commands after `$ ` (`> ` continues one) a
 for anything within a line and a line `...` for any lines.  `sealroute` runs inside this process; anything else goes to the
 shell.  Commands that need root or the network stand in blocks tagged `sh`, not run.
 
-`rewrite` puts what commands really print in the place of what does not match (tools/print_docs.py).
+`rewrite` puts what commands really print in the place of what does not match (tools/print_docs.py), except where lines are
+left out with `...`: there a person has to look.
 """
 
 from __future__ import annotations
@@ -216,5 +217,12 @@ def rewrite(page: str) -> str:
     """The page with what commands really print wherever it said something else."""
     lines = page.splitlines()
     for outcome in reversed([outcome for outcome in outcomes(page) if not outcome.good]):
-        lines[outcome.step.first : outcome.step.last] = outcome.printed
+        if "..." not in outcome.step.expected:
+            lines[outcome.step.first : outcome.step.last] = _as_before(outcome)
     return "\n".join(lines) + "\n"
+
+
+def _as_before(outcome: Outcome) -> list[str]:
+    """What was printed, with the page's own line wherever that has `…` and still fits."""
+    open_lines = [line for line in outcome.step.expected if "…" in line]
+    return [next((line for line in open_lines if matches((line,), (printed,))), printed) for printed in outcome.printed]

@@ -33,7 +33,7 @@ from sealroute.settings.load import parse as parse_settings
 from simnet.pki import Ca, Entity
 from tests.unit import evidence_factory as make
 from tests.unit.cli_world import mismatch_attempt
-from tools.doc_examples import Fence, Step, fences, matches, outcomes, steps
+from tools.doc_examples import Fence, Step, fences, matches, outcomes, rewrite, steps
 from tools.print_docs import PAGES, with_examples
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,15 @@ def test_what_the_example_runner_takes_for_right() -> None:
     assert steps(block) == [Step("one  two", ("out",), 12, 13), Step("three", (), 14, 14)]
     with pytest.raises(ValueError, match="line 11"):
         steps(Fence("console", (), ("out",), 10))
+
+
+def test_rewriting_keeps_what_a_page_leaves_open() -> None:
+    before = "```console\n$ sealroute --version\nsealroute …\nold\n$ echo $?\n1\n```\n"
+    after = "```console\n$ sealroute --version\nsealroute …\n$ echo $?\n0\n```\n"
+    assert rewrite(before) == after
+    assert rewrite(after) == after
+    left_out = "```console\n$ sealroute --version\n...\nold\n```\n"
+    assert rewrite(left_out) == left_out
 
 
 def test_reference_names_everything() -> None:
