@@ -79,6 +79,8 @@ class Schedule:
         self._wake = asyncio.Event()
         self._loading = asyncio.Semaphore(limits.loads)
         self._freed = asyncio.Event()
+        self._owed: list[tuple[tuple[str, ...], datetime | None]] = []
+        """Groups that the store would not take back yet."""
         self._crowded = False
         """The last look at the queue was cut short for lack of room."""
         self._stopping = False
@@ -129,6 +131,7 @@ class Schedule:
         while not self._stopping:
             self._wake.clear()  # before looking: what is added from now on wakes us again
             try:
+                await self._give_back_owed()
                 if await self._take() < self._limits.take_at_once:
                     await self._pause(await self._queue.next_due())
             except SealrouteError as error:
@@ -254,13 +257,21 @@ class Schedule:
             self._wake.set()
 
     async def _release(self, group_ids: Sequence[str], not_before: datetime | None = None) -> None:
-        """Give groups back to the queue."""
+        """Give groups back to the queue; while the store is away they are kept in mind for later."""
         if not group_ids:
             return
         try:
             await self._queue.release(group_ids, not_before=not_before)
         except SealrouteError as error:
-            self._watcher.trouble("groups could not be given back; they come back when this node starts again", error)
+            self._owed.append((tuple(group_ids), not_before))
+            self._watcher.trouble(f"{len(group_ids)} groups could not be given back; trying again", error)
+
+    async def _give_back_owed(self) -> None:
+        """Raises what the store raises; what it did not take is still owed."""
+        while self._owed:
+            group_ids, not_before = self._owed[0]
+            await self._queue.release(group_ids, not_before=not_before)
+            self._owed.pop(0)
 
     # --------------------------------------------------------------------------------------------------- the end
 
@@ -284,3 +295,7 @@ class Schedule:
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
+        try:
+            await self._give_back_owed()
+        except SealrouteError as error:
+            self._watcher.trouble("groups could not be given back; they come back when this node starts again", error)
