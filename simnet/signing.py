@@ -1,6 +1,7 @@
 """Signs one zone of the simulated internet: RRSIGs, NSEC or NSEC3 chains, and the ways to spoil a signature.
 
-ECDSA P-256 with one key per zone [RFC 6605].  NSEC3 is made as [RFC 9276 §3.1] advises: no salt, no extra iterations.
+ECDSA P-256 with one key per zone [RFC 6605].  NSEC3 is made as [RFC 9276 §3.1] advises, no salt and no extra
+iterations, unless asked otherwise.
 Nothing here checks what it signs: a spoilt zone is as welcome as a good one.
 """
 
@@ -35,6 +36,8 @@ class Signing(Enum):
     NSEC3 = "nsec3"
     NSEC3_OPT_OUT = "nsec3-opt-out"
     """Insecure delegations have no NSEC3 record; their absence is not proven."""
+    NSEC3_MANY_ITERATIONS = "nsec3-many-iterations"
+    """More extra iterations than validators are willing to follow: every denial is insecure [RFC 9276 §3.2]."""
     UNSIGNED = "unsigned"
     """The parent proves that there is no DS: everything in it is insecure."""
     DS_WITHOUT_KEY = "ds-without-key"
@@ -44,7 +47,12 @@ class Signing(Enum):
 
     @property
     def signs(self) -> bool:
-        return self in (Signing.NSEC, Signing.NSEC3, Signing.NSEC3_OPT_OUT)
+        return self in (Signing.NSEC, Signing.NSEC3, Signing.NSEC3_OPT_OUT, Signing.NSEC3_MANY_ITERATIONS)
+
+    @property
+    def iterations(self) -> int:
+        """Extra iterations of NSEC3 hashes."""
+        return 500 if self is Signing.NSEC3_MANY_ITERATIONS else 0
 
 
 class Spoil(Enum):
@@ -133,19 +141,19 @@ class Signer:
             result[name][NSEC] = dns.rdataset.from_text(IN, NSEC, ttl, text)
 
     def _add_nsec3(self, result: Nodes, visible: list[dns.name.Name], cuts: frozenset[dns.name.Name], ttl: int) -> None:
-        opt_out = self.signing is Signing.NSEC3_OPT_OUT
-        parameters = dns.rdata.from_text(IN, NSEC3PARAM, "1 0 0 -")
+        opt_out, iterations = self.signing is Signing.NSEC3_OPT_OUT, self.signing.iterations
+        parameters = dns.rdata.from_text(IN, NSEC3PARAM, f"1 0 {iterations} -")
         result[self.origin][NSEC3PARAM] = dns.rdataset.from_rdata(ttl, parameters)
         covered = {name for name in visible if not (opt_out and name in cuts and DS not in result[name])}
         depth = len(self.origin)
         # Empty non-terminals have a record too [RFC 5155 §7.1].
         covered |= {ancestor for name in covered for ancestor in _ancestors(name) if len(ancestor) > depth}
-        hashes = sorted((dns.dnssec.nsec3_hash(name, None, 0, 1), name) for name in covered)
+        hashes = sorted((dns.dnssec.nsec3_hash(name, None, iterations, 1), name) for name in covered)
         for (digest, name), (following, _) in zip(hashes, [*hashes[1:], hashes[0]], strict=True):
             types = list(result.get(name, ()))
             if types and (name not in cuts or DS in types):
                 types.append(RRSIG)
-            text = f"1 {int(opt_out)} 0 - {following} {_types(types)}"
+            text = f"1 {int(opt_out)} {iterations} - {following} {_types(types)}"
             result[dns.name.Name([digest.encode(), *self.origin.labels])] = {
                 NSEC3: dns.rdataset.from_text(IN, NSEC3, ttl, text)
             }

@@ -80,6 +80,8 @@ PASS = [
     ("tls domain, wildcard wish", need(chain=True, certificate_names=("*.contoso.com",)), facts(), Protection.TLS, (False, False)),
     ("tls only", need(), facts(alone()), Protection.TLS, (False, False)),
     ("nothing asked, no tls", need(tls_required=False), NO_TLS, Protection.PLAIN, (False, False)),
+    ("dane matches by the word of a resolver that cannot validate", need(dane=dane(alone()), dane_shadow=False), facts(alone()),
+     Protection.TLS, (False, False)),
     ("not looked at", need(dane_shadow=None, sts_shadow=None), facts(alone()), Protection.TLS, (None, None)),
     ("not looked at, no tls", need(tls_required=False, dane_shadow=None, sts_shadow=None), NO_TLS, Protection.PLAIN, (None, None)),
 ]  # fmt: skip

@@ -57,7 +57,9 @@ def judge(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots) ->
         finding = _sts_finding(requirement, requirement.sts, sts)
     elif settings is not None and not settings.satisfied:
         finding = Finding(settings_reason, settings.detail, requirement.host)
-    authenticated_by_dane = dane is not None and dane.satisfied and bool(dane.matched)
+    # A match that the requirement does not count (a resolver that cannot validate) holds mail and authenticates nobody.
+    counts = requirement.dane_shadow is not False
+    authenticated_by_dane = dane is not None and dane.satisfied and bool(dane.matched) and counts
     authenticated_by_sts = sts is not None and sts.satisfied and _is_enforce(requirement)
     return Verdict(
         finding,
