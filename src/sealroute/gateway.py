@@ -11,18 +11,20 @@ import random
 import signal
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from sealroute.base.errors import OperatorError, SealrouteError
 from sealroute.base.mail import Message
+from sealroute.base.times import rfc3339
 from sealroute.faces.http.health import Part
 from sealroute.faces.http.server import HttpServer
 from sealroute.net.smtp_in import ListenerConfig, SmtpIn
 from sealroute.policy.choose import ConnectorIndex
 from sealroute.policy.connector import Connector, default_connector
+from sealroute.policy.exceptions import TimedException, apply
 from sealroute.ports import Clock, PolicyFetcher, Resolver, Settled
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
@@ -40,19 +42,45 @@ PURGE_EVERY = timedelta(hours=1)
 
 
 class Choosing:
-    """The connector for a recipient, from the live set; the index is rebuilt when the set changes."""
+    """The connector for a recipient, from the live set; the index is rebuilt when the set changes.
+
+    A timed exception gives the domain a connector value of its own, made once and remembered.
+    """
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
         self._indexes: dict[str, tuple[Sequence[Connector], ConnectorIndex, Connector]] = {}
+        self._excepted: dict[str, tuple[Connector, Connector]] = {}
+        """By exception: the connector, and what the exception makes of it."""
 
     def __call__(self, message: Message, domain: str) -> Connector:
         connectors = self._store.connectors.all(message.organization)
         known = self._indexes.get(message.organization)
         if known is None or known[0] is not connectors:
             known = self._indexes[message.organization] = self._index(message.organization, connectors)
-        return known[1].find(domain) or known[2]
+            self._excepted.clear()  # with the connectors the exceptions were loaded anew, too
+        connector = known[1].find(domain) or known[2]
+        exceptions = self._store.connectors.exceptions(message.organization)
+        if exceptions and (exception := exceptions.get((connector.guid, domain))) is not None:
+            return self._except(connector, exception, domain)
+        return connector
+
+    def _except(self, connector: Connector, exception: TimedException, domain: str) -> Connector:
+        # By the wall's clock, like the date that an administrator gave, whatever time the queue keeps.
+        now = datetime.now(UTC)
+        if not exception.in_force(now):
+            if self._excepted.pop(exception.id, None) is not None:
+                log.info("exception ended by its date", exception=exception.id, domain=domain, connector=connector.name)
+            return connector
+        known = self._excepted.get(exception.id)
+        if known is None or known[0] is not connector:
+            known = self._excepted[exception.id] = (connector, apply(connector, exception, domain, now))
+            log.warning(
+                "exception in force", exception=exception.id, domain=domain, connector=connector.name,
+                until=rfc3339(exception.until), reason=exception.reason, author=exception.author,
+            )  # fmt: skip
+        return known[1]
 
     def _index(
         self, organization: str, connectors: Sequence[Connector]

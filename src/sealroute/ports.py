@@ -14,6 +14,7 @@ from sealroute.base.status import Reply
 from sealroute.policy.attempt import Attempt, RecipientFate
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import FetchFailure
+from sealroute.policy.exceptions import TimedException
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts
 
@@ -268,6 +269,10 @@ class Connectors(Protocol):
         """The latest loaded set; refreshed in the background when the store changed."""
         ...
 
+    def exceptions(self, organization: str) -> Mapping[tuple[str, str], TimedException]:
+        """Timed exceptions by connector GUID and recipient domain, as last loaded; their date may have passed since."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CachedPolicy:
@@ -305,7 +310,7 @@ class Change:
     at: datetime
     actor: str
     action: str
-    """New, Set or Remove."""
+    """New, Set, Remove, NewException or EndException."""
     connector: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
@@ -334,6 +339,22 @@ class ConnectorStore(Protocol):
 
     def version(self) -> int:
         """Grows with every change, so that a running gateway sees cheaply that it must reload."""
+        ...
+
+
+class ExceptionStore(Protocol):
+    """Timed exceptions at rest, audited among the connector's changes."""
+
+    def all(self, organization: str) -> list[TimedException]:
+        """In force, ended and expired, the newest first."""
+        ...
+
+    def add(self, exception: TimedException) -> None:
+        """Raises OperatorError when one is in force already for the domain in this connector."""
+        ...
+
+    def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
+        """The exception as it was until now; raises OperatorError when there is none in force of that id."""
         ...
 
 

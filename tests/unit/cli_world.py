@@ -18,10 +18,11 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
-from sealroute.ports import Change, Group, GroupState, QueueItem, TraceEvent, TraceQuery, TraceRow
+from sealroute.ports import Change, ExceptionStore, Group, GroupState, QueueItem, TraceEvent, TraceQuery, TraceRow
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.settings import Settings
+from tests.unit.connector_fakes import FakeExceptions
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WAITING = "019a9f3e-1111-7abc-8def-000000000001"
@@ -263,6 +264,7 @@ class FakeStore:
     traces: FakeTraces = field(default_factory=FakeTraces)
     users: FakeUsers = field(default_factory=FakeUsers)
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
+    exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     closed: bool = False
 
     def close(self) -> None:

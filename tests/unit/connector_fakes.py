@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sealroute.base.errors import OperatorError
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.connector_json import connector_from_json, connector_to_json, to_record
-from sealroute.ports import Change, ConnectorStore
+from sealroute.policy.exceptions import TimedException
+from sealroute.ports import Change, ConnectorStore, ExceptionStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -60,6 +61,24 @@ class FakeStore:
         self._changes.append(Change(at, actor, action, name, was, becomes))
 
 
+class FakeExceptions:
+    """ports.ExceptionStore, in memory and without an audit."""
+
+    def __init__(self) -> None:
+        self.kept: list[TimedException] = []
+
+    def all(self, organization: str) -> list[TimedException]:
+        return [item for item in self.kept if item.organization == organization]
+
+    def add(self, exception: TimedException) -> None:
+        self.kept.append(exception)
+
+    def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
+        was = next(item for item in self.all(organization) if item.id == identity)
+        self.kept[self.kept.index(was)] = replace(was, ended_at=now, ended_by=actor)
+        return was
+
+
 @dataclass
 class FakeContext:
     """A CliContext."""
@@ -69,6 +88,7 @@ class FakeContext:
     actor: str = "admin"
     accepted_domains: Sequence[str] = ("example.org",)
     default_connector: Connector = field(default_factory=default_connector)
+    exceptions: ExceptionStore = field(default_factory=FakeExceptions)
 
     def now(self) -> datetime:
         return NOW

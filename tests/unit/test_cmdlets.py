@@ -485,7 +485,7 @@ def test_match(context: FakeContext, recipient: str, domain: str, name: str, why
     found = context.connectors.get("default", name) or context.default_connector
     assert record == {
         "recipient": recipient, "domain": domain, "connector": name, "guid": found.guid, "why": why, "considered": considered,
-        "smtpDaneMode": "Opportunistic", "mtaStsMode": "Opportunistic",
+        "smtpDaneMode": "Opportunistic", "mtaStsMode": "Opportunistic", "exception": None,
     }  # fmt: skip
     assert f"why          : {why}\n" in kebab(context, "match", recipient)[1]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
 from sealroute.policy.decide import HostPlan, Plan, Wishes, decide, tlsa_bases
 from sealroute.policy.evidence import Evidence, FetchFailure, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
+from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.reasons import Reason, TlsRptResult
 from sealroute.policy.requirement import Requirement
@@ -40,6 +42,12 @@ def said(plan: Plan) -> str:
         return host.finding.returned() if host.finding.final else host.finding.queued()
     assert host.requirement is not None
     return asks(host.requirement)
+
+
+def need(plan: Plan) -> Requirement:
+    found = only(plan).requirement
+    assert found is not None
+    return found
 
 
 def asks(need: Requirement) -> str:
@@ -112,11 +120,73 @@ def test_dane_row(row: str, mode: SmtpDaneMode) -> None:
 
 
 def test_resolver_cannot_validate() -> None:
-    blind = make.evidence(resolver_trusted=False)
-    assert said(decide(make.connector(MUST), blind)).startswith("450 4.7.324 resolver-cannot-validate: Our DNS resolver")
-    assert said(decide(make.connector(OPP), blind)) == "opportunistic"
+    blind = make.evidence(resolver_trusted=False, resolver_detail="iana.org should be secure and is bogus")
+    held = (
+        "450 4.7.324 resolver-cannot-validate: Our DNS resolver cannot tell valid DNSSEC from invalid, "
+        "so nothing can be proven: iana.org should be secure and is bogus"
+    )
+    assert said(decide(make.connector(MUST), blind)) == held
     asked = decide(make.connector(OPP), blind, Wishes(require_tls=True))
     assert said(asked).startswith("450 4.7.324 resolver-cannot-validate")
+    assert "resolver-cannot-validate" in only(asked).rows
+
+
+def test_what_an_untrusted_resolver_shows_must_still_hold_and_replaces_nothing() -> None:
+    """Whoever can block our probes must not switch DANE off."""
+    blind = make.evidence(resolver_trusted=False)
+    plan = decide(make.connector(OPP), blind)
+    assert said(plan) == "tls dane"
+    assert only(plan).rows == ("dane-usable", "sts-absent", "resolver-cannot-validate")
+    assert need(plan).dane_shadow is False
+    assert said(decide(make.connector(NONE), blind)) == "opportunistic"
+    policy = STS_CASES["sts-enforce"][0]
+    both = decide(make.connector(OPP, S_OPP), make.evidence(policies=(policy,), resolver_trusted=False))
+    assert said(both) == "tls dane sts"
+    asked = decide(
+        make.connector(OPP, S_OPP), make.evidence(policies=(policy,), resolver_trusted=False), Wishes(require_tls=True)
+    )
+    assert said(asked) == "tls dane sts requiretls"
+    mismatch = STS_CASES["sts-enforce-mismatch"][0]
+    assert said(decide(make.connector(OPP, S_OPP), make.evidence(policies=(mismatch,), resolver_trusted=False))) == MISMATCH
+
+
+@pytest.mark.parametrize("row", ["mx-bogus", "mx-unknown", "mx-null", "mx-nxdomain"])
+def test_an_untrusted_resolver_is_not_the_destinations_fault(row: str) -> None:
+    """Mandatory holds whatever it says, the other modes what it calls BOGUS; neither returns or reports anything."""
+    hop = HOP_CASES[row][0]
+    blind = make.evidence(hop, resolver_trusted=False)
+    must, opportunistic = decide(make.connector(MUST), blind), decide(make.connector(OPP), blind)
+    assert must.rows == (row, "resolver-cannot-validate")
+    assert said(must).startswith("450 4.7.324 resolver-cannot-validate")
+    assert ("resolver-cannot-validate" in said(opportunistic)) == (row == "mx-bogus")
+    assert must.reported == ()
+    assert row != "mx-bogus" or opportunistic.reported == ()
+
+
+def test_bogus_hosts_of_an_untrusted_resolver_are_not_the_destinations_fault() -> None:
+    hop = DANE_CASES["dane-tlsa-unknown"][0]
+    plan = decide(make.connector(OPP), make.evidence(hop, resolver_trusted=False))
+    assert said(plan).startswith("450 4.7.324 resolver-cannot-validate")
+    assert only(plan).rows == ("dane-tlsa-unknown", "sts-absent", "resolver-cannot-validate")
+    assert only(plan).reported == ()
+
+
+def test_a_timed_exception_is_in_the_rows_and_in_the_requirement() -> None:
+    now = make.evidence().gathered_at
+    connector = make.connector(MUST)
+    exception = TimedException(
+        id="x1f0c9a27", organization=connector.organization, connector_guid=connector.guid, connector_name=connector.name,
+        domain=make.DOMAIN, smtp_dane_mode=OPP, created_at=now, until=now + timedelta(days=1), reason="renewal", author="anna",
+    )  # fmt: skip
+    excepted = apply(connector, exception, make.DOMAIN, now)
+    absent = make.evidence(DANE_CASES["dane-absent"][0])
+    assert said(decide(connector, absent)).startswith("450 4.7.326 dane-required")
+    plan = decide(excepted, absent)
+    assert said(plan) == "opportunistic"
+    assert plan.rows == ("exception", "mx-found")
+    assert need(plan).exception == "x1f0c9a27"
+    same = make.evidence()
+    assert need(decide(excepted, same)).key != need(decide(connector, same)).key, "its connections serve nothing else"
 
 
 MISMATCH = (
@@ -474,7 +544,7 @@ def test_nothing_unknown_weakens(
     first = next(
         (item.answer for item in host.tlsa if item.answer.failed or (item.answer.records and item.answer.secure)), None
     )
-    if enforced_dane and trusted and bases:
+    if enforced_dane and bases:
         assert first is None or not first.failed, "a TLSA look-up that failed must hold"
         if first is not None:
             assert need.tls_required
@@ -489,7 +559,7 @@ def test_nothing_unknown_weakens(
         assert need.sts.mode is StsMode.ENFORCE
     if wish.require_tls:
         assert need.authenticated
-        assert (need.dane is not None and need.dane.enforced) or (need.sts is not None and need.sts.enforced)
+        assert (trusted and need.dane is not None and need.dane.enforced) or (need.sts is not None and need.sts.enforced)
     if tls is not None:
         assert need.tls_required
 

@@ -47,6 +47,7 @@ FULL = Attempt(
     ),
     timings=Timings(1.5, 2.5, None, 4.0),
     reported=(TlsRptResult.TLSA_INVALID,),
+    exception="x1f0c9a27",
 )
 
 

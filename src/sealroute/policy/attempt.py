@@ -82,6 +82,8 @@ class Attempt:
     timings: Timings = field(default_factory=Timings)
     reported: tuple[TlsRptResult, ...] = ()
     """TLS-report results of findings made before any handshake, held for or not."""
+    exception: str = ""
+    """The timed exception in force for this domain: the modes are its modes; empty: the connector's own."""
 
     @property
     def tls_report(self) -> tuple[TlsRptResult, ...]:

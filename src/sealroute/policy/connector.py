@@ -54,6 +54,11 @@ class Connector:
     when_created: datetime | None = None
     is_valid: bool = True
 
+    @property
+    def exception_id(self) -> str:
+        """The timed exception that made this value of the stored connector (policy/exceptions); empty: none."""
+        return ""
+
 
 DEFAULT_CONNECTOR_NAME = "(default)"
 

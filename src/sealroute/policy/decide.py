@@ -3,6 +3,8 @@
 Pure.  Classifiers name the row that the evidence falls in; what a row means stands in policy/table.  The rules that hold:
 
 * Unknown is never absent: a failed answer leads to a `...-unknown` row or to a family that is not used, never to `absent`.
+* A resolver that is not trusted adds and never replaces: DANE records it shows must still hold, but nothing that only DNSSEC
+  can prove counts as proven, and its failures are not blamed on the destination.
 * A row is looked up under the mode in force; `wishes` may raise a mode (REQUIRETLS) or turn Opportunistic into ReportOnly
   (`TLS-Required: No`), and never lowers Mandatory.
 * The strictest of each property wins: TLS, chain, name.
@@ -63,6 +65,12 @@ class Plan:
     finding: Finding | None
     """Set when there is no host at all to try: hold, or return if `finding.final`."""
     evidence: Evidence
+    reported: tuple[TlsRptResult, ...] = ()
+    """TLS-report results of a finding that leaves no host to try."""
+
+
+BLIND = "resolver-cannot-validate"
+"""The row of a resolver that failed its canaries."""
 
 
 # ------------------------------------------------------------------------------------------------------------ modes
@@ -133,8 +141,8 @@ def dane_row(hop: Hop, host: HostEvidence, mode: SmtpDaneMode, *, resolver_trust
     """The DANE row this host falls in."""
     if mode is SmtpDaneMode.NONE:
         return "dane-off"
-    if not resolver_trusted:
-        return "resolver-cannot-validate"
+    if mode is SmtpDaneMode.MANDATORY and not resolver_trusted:
+        return BLIND
     if host.is_literal:
         return "dane-literal"
     if _addresses_unknown(host):
@@ -216,11 +224,14 @@ def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = Non
     """The plan for one recipient domain."""
     wishes = wishes or Wishes()
     hosts: list[HostPlan] = []
-    rows: list[str] = []
+    rows: list[str] = list(connector_rows(connector))
     finding: Finding | None = None
     for hop in evidence.hops:
         row, hop_finding = _hop(hop)
         rows.append(row)
+        if hop_finding is not None and _is_blind(connector, evidence, hop_finding, wishes):
+            rows.append(BLIND)
+            hop_finding = Finding(Reason.RESOLVER_CANNOT_VALIDATE, evidence.resolver_detail, domain=hop.name)
         finding = finding or hop_finding
         if hop_finding is None:
             hosts += (_host(connector, evidence, hop, host, wishes) for host in hop.hosts)
@@ -228,7 +239,21 @@ def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = Non
         finding = None
     elif finding is None:
         finding = Finding(Reason.NO_ADDRESS, "no mail host was found", domain=evidence.domain)
-    return Plan(tuple(hosts), tuple(dict.fromkeys(rows)), finding, evidence)
+    blamed = finding is not None and finding.reason is Reason.DNSSEC_INVALID
+    bogus = blamed and dane_mode(connector, wishes) is not SmtpDaneMode.NONE
+    return Plan(tuple(hosts), tuple(dict.fromkeys(rows)), finding, evidence, (TlsRptResult.DNSSEC_INVALID,) if bogus else ())
+
+
+def connector_rows(connector: Connector) -> tuple[str, ...]:
+    """The rows that the connector itself brings into every attempt."""
+    return ("exception",) if connector.exception_id else ()
+
+
+def _is_blind(connector: Connector, evidence: Evidence, finding: Finding, wishes: Wishes) -> bool:
+    """Whether what seems wrong with the next hop may be our resolver's own fault."""
+    if evidence.resolver_trusted:
+        return False
+    return finding.reason is Reason.DNSSEC_INVALID or dane_mode(connector, wishes) is SmtpDaneMode.MANDATORY
 
 
 def _hop(hop: Hop) -> tuple[str, Finding | None]:
@@ -254,23 +279,33 @@ def _about(rtype: str, answer: Answer[Any]) -> str:
 def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence, wishes: Wishes) -> HostPlan:
     """One host's plan: rows, then what each demands, then the strictest of all."""
     dane, sts = dane_mode(connector, wishes), sts_mode(connector, wishes)
-    policy = evidence.sts_for(hop.name)
-    d_row = dane_row(hop, host, dane, resolver_trusted=evidence.resolver_trusted)
+    policy, trusted = evidence.sts_for(hop.name), evidence.resolver_trusted
+    d_row = dane_row(hop, host, dane, resolver_trusted=trusted)
     s_row = sts_row(policy, host, sts)
     d_cell, s_cell = DANE[d_row].cells[dane], STS[s_row].cells[sts]
+    proven = trusted and d_cell.then is Then.MUST_HOLD
     rows = [d_row, s_row]
-    reported = tuple(item for item in (DANE[d_row].reported, STS[s_row].reported) if item is not None)
+    if not trusted and dane is not SmtpDaneMode.NONE and d_row != BLIND:
+        rows.append(BLIND)
+    # What an untrusted resolver says of DNSSEC is no failure of the destination's.
+    reports = (DANE[d_row].reported if trusted else None, d_cell.reported, STS[s_row].reported)
+    reported = tuple(item for item in reports if item is not None)
     if policy is not None and policy.source is StsSource.CACHED and policy.failure is not None:
         rows.append("sts-cached")
     if any(answer is not None and answer.failed for answer in (host.a, host.aaaa)):
         rows.append("host-address-unknown" if _addresses_unknown(host) else "dane-address-partial")
+    elif not addresses(host):
+        rows.append("host-no-address")
 
     finding = _ruled_out(host, hop, d_row, d_cell)
-    if finding is None and _sts_rules_out(d_cell, s_cell, sts):
+    if finding is not None and not trusted and finding.reason in (Reason.DNSSEC_INVALID, Reason.RESOLVER_CANNOT_VALIDATE):
+        finding = Finding(Reason.RESOLVER_CANNOT_VALIDATE, evidence.resolver_detail, host.name, hop.name)
+    if finding is None and _sts_rules_out(s_cell, sts, proven=proven):
         finding = _sts_finding(s_cell, host, policy, hop)
-    if finding is None and wishes.require_tls and not _authenticates(d_cell, s_cell):
+    if finding is None and wishes.require_tls and not (proven or s_cell.then is Then.MUST_HOLD):
         rows.append("requiretls")
-        finding = Finding(_requiretls_reason(d_row, s_row), "neither DANE nor MTA-STS authenticates it", host.name, hop.name)
+        reason = _requiretls_reason(s_row, trusted=trusted)
+        finding = Finding(reason, "neither DANE nor MTA-STS authenticates it", host.name, hop.name)
     if finding is not None:
         return HostPlan(host.name, host.preference, tuple(rows), finding=finding, reported=reported)
     requirement = _requirement(connector, (hop, host, policy), (d_cell, s_cell), (dane, sts), (tuple(rows), wishes))
@@ -313,11 +348,9 @@ def _dane_detail(host: HostEvidence, hop: Hop, row: str) -> str:
             return ""
 
 
-def _sts_rules_out(d_cell: Cell, s_cell: Cell, mode: MtaStsMode) -> bool:
-    """MTA-STS alone does not hold mail that DANE will authenticate, unless it is Mandatory [decision 1]."""
-    if s_cell.then is not Then.RULED_OUT:
-        return False
-    return mode is MtaStsMode.MANDATORY or d_cell.then is not Then.MUST_HOLD
+def _sts_rules_out(cell: Cell, mode: MtaStsMode, *, proven: bool) -> bool:
+    """MTA-STS alone does not hold mail that DANE will authenticate (`proven`), unless it is Mandatory [decision 1]."""
+    return cell.then is Then.RULED_OUT and (mode is MtaStsMode.MANDATORY or not proven)
 
 
 def _sts_finding(cell: Cell, host: HostEvidence, policy: StsEvidence | None, hop: Hop) -> Finding:
@@ -333,17 +366,11 @@ def _sts_finding(cell: Cell, host: HostEvidence, policy: StsEvidence | None, hop
     return Finding(cell.reason, detail, host.name, hop.name)
 
 
-def _authenticates(d_cell: Cell, s_cell: Cell) -> bool:
-    return Then.MUST_HOLD in (d_cell.then, s_cell.then)
-
-
-def _requiretls_reason(d_row: str, s_row: str) -> Reason:
+def _requiretls_reason(s_row: str, *, trusted: bool) -> Reason:
     """Final only when it is *known* that the host cannot be authenticated; otherwise hold."""
     if s_row in ("sts-dns-unknown", "sts-fetch-error", "sts-webpki-invalid", "sts-policy-invalid"):
         return Reason.STS_POLICY_FETCH_ERROR
-    if d_row == "resolver-cannot-validate":
-        return Reason.RESOLVER_CANNOT_VALIDATE
-    return Reason.REQUIRETLS_UNSUPPORTED
+    return Reason.REQUIRETLS_UNSUPPORTED if trusted else Reason.RESOLVER_CANNOT_VALIDATE
 
 
 def _requirement(
@@ -358,9 +385,9 @@ def _requirement(
     (d_cell, s_cell), (d_mode, s_mode), (found, wishes) = cells, modes, why
     rows = list(found)
     dane = _dane_check(hop, host, d_cell)
-    dane_holds = d_cell.then is Then.MUST_HOLD
-    sts = _sts_check(host, policy, s_cell, overruled=dane_holds and s_mode is not MtaStsMode.MANDATORY)
-    if dane_holds and sts is not None and s_mode is not MtaStsMode.MANDATORY:
+    overrules = d_cell.then is Then.MUST_HOLD and BLIND not in found and s_mode is not MtaStsMode.MANDATORY
+    sts = _sts_check(host, policy, s_cell, overruled=overrules)
+    if overrules and sts is not None:
         rows.append("dane-over-sts")
     settings = connector.tls_settings
     if settings is not None:
@@ -387,8 +414,9 @@ def _requirement(
         chain=settings in (TlsSettings.CERTIFICATE_VALIDATION, TlsSettings.DOMAIN_VALIDATION),
         certificate_names=(connector.tls_domain,) if settings is TlsSettings.DOMAIN_VALIDATION and connector.tls_domain else (),
         authenticated=wishes.require_tls,
-        dane_shadow=None if d_mode is SmtpDaneMode.NONE else "dane-usable" in found,
+        dane_shadow=None if d_mode is SmtpDaneMode.NONE else "dane-usable" in found and BLIND not in found,
         sts_shadow=None if s_mode is MtaStsMode.NONE else "sts-enforce" in found,
+        exception=connector.exception_id,
     )
 
 

@@ -115,6 +115,8 @@ class Evidence:
     port: int = 25
     resolver_trusted: bool = True
     """False when the resolver failed its canaries: no DNSSEC claim can be believed."""
+    resolver_detail: str = ""
+    """Why it is not trusted; empty when it is."""
 
     def sts_for(self, policy_domain: str) -> StsEvidence | None:
         return next((item for item in self.sts if item.domain == policy_domain), None)

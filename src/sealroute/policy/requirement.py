@@ -64,6 +64,8 @@ class Requirement:
     """False: Mandatory DANE would be refused whatever the handshake; True: it hangs on `dane`; None: not looked."""
     sts_shadow: bool | None = None
     """The same for Mandatory MTA-STS and `sts`."""
+    exception: str = ""
+    """The timed exception under which it was made: its connections serve nothing else."""
     key: str = field(init=False, repr=False, compare=False)
     """Equal for requirements that an open connection may serve alike; the recipient domain is not part of it."""
 
@@ -75,7 +77,7 @@ class Requirement:
             self.host, self.tls_required, self.sni, self.chain, self.certificate_names, self.authenticated,
             dane and (dane.base, tuple(map(str, dane.records)), names, dane.enforced),
             sts and (sts.mode.value, sts.mx_matches, sts.enforced),
-            self.dane_shadow, self.sts_shadow,
+            self.dane_shadow, self.sts_shadow, self.exception,
         )  # fmt: skip
         object.__setattr__(self, "key", blake2b(repr(parts).encode(), digest_size=16).hexdigest())
 

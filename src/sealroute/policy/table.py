@@ -41,6 +41,11 @@ class Cell:
     then: Then
     reason: Reason | None = None
 
+    @property
+    def reported(self) -> TlsRptResult | None:
+        """What a TLS report says of the demand itself: absence is a failure only where DANE is required [RFC 8460 §4.3.2.2]."""
+        return TlsRptResult.DANE_REQUIRED if self.reason is Reason.DANE_REQUIRED else None
+
     def __str__(self) -> str:
         if self.reason is None:
             return self.then.value
@@ -113,8 +118,9 @@ DANE_ROWS: tuple[Row[SmtpDaneMode], ...] = (
         _UNKNOWN, _UNKNOWN, _NOTHING, TlsRptResult.DNSSEC_INVALID,
     ),
     _dane(
-        "resolver-cannot-validate", "our resolver cannot tell valid DNSSEC from invalid", "[decisions §6]",
-        _NOTHING, _out(Reason.RESOLVER_CANNOT_VALIDATE),
+        "resolver-cannot-validate",
+        "our resolver cannot tell valid DNSSEC from invalid; where this rules nothing out, the row that stands beside it "
+        "decides, and proves nothing for REQUIRETLS", "[decisions §6]", _NOTHING, _out(Reason.RESOLVER_CANNOT_VALIDATE),
     ),
 )  # fmt: skip
 
@@ -174,6 +180,8 @@ HOP_ROWS: tuple[Note, ...] = (
 TOGETHER_ROWS: tuple[Note, ...] = (
     Note("dane-over-sts", "DANE authenticates the host and MtaStsMode is not Mandatory",
          "MTA-STS is judged and reported but holds nothing; it may not overrule a DANE failure", "[RFC 8461 §2]"),
+    Note("exception", "a timed exception is in force for the recipient domain in this connector",
+         "its modes instead of the connector's, until its date; everything else stays", "[ours]"),
     Note("tls-settings", "the connector has TlsSettings", "added to the rest: the strictest of each property wins",
          "[facts §4]"),
     Note("opportunistic-tls", "nothing demands TLS",

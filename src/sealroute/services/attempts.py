@@ -130,7 +130,8 @@ class Run:
                 replies=seen.replies,
                 recipients=seen.recipients,
                 timings=Timings(self.resolve_ms, seen.connect_ms, seen.tls_ms, seen.transaction_ms),
-                reported=host.reported if host else (),
+                reported=host.reported if host else plan.reported,
+                exception=connector.exception_id,
             )
         )
         self.resolve_ms = None  # the plan was made once, so its time belongs to the first record only

@@ -24,7 +24,7 @@ from sealroute.base.errors import SealrouteError, StoreUnavailable
 from sealroute.base.mail import Message, Recipient
 from sealroute.policy.attempt import Fate, RecipientFate
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import HostPlan, Plan, Wishes
+from sealroute.policy.decide import HostPlan, Plan, Wishes, connector_rows
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.retry import RetryRules, delay_notice_due, expires_at, next_attempt
@@ -120,7 +120,8 @@ class Deliver:
         except SealrouteError as error:
             # A stored policy that cannot be read: what it demands is unknown, and unknown holds.
             finding = Finding(Reason.STS_POLICY_FETCH_ERROR, str(error), domain=domain)
-            return Plan((), (), finding, Evidence(domain, (), (), run.now, 0, port=self._rules.port))
+            nothing = Evidence(domain, (), (), run.now, 0, port=self._rules.port)
+            return Plan((), connector_rows(run.connector), finding, nothing)
 
     # ------------------------------------------------------------------------------------------------ the hosts
 

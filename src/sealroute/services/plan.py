@@ -1,7 +1,8 @@
 """plan: gather and decide, once for all messages that go the same way at the same time.
 
 A plan is used again until the shortest TTL in its evidence runs out; one that rests on anything unknown is never kept.
-Look-ups under way are shared.  The cache is bounded; a changed connector has a new key, so nothing old survives it.
+Look-ups under way are shared.  The cache is bounded; a changed connector has a new key, so nothing old survives it, and so
+has a domain under a timed exception.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from sealroute.services.gather import Gather
 
 MAX_PLANS = 20_000
 
-Key = tuple[str, datetime | None, str, bool, bool]
+Key = tuple[str, datetime | None, str, str, bool, bool]
 
 
 @dataclass(slots=True)
@@ -89,4 +90,5 @@ class Plans:
 
 
 def _key(connector: Connector, domain: str, wishes: Wishes) -> Key:
-    return connector.guid, connector.when_changed, domain, wishes.require_tls, wishes.tls_required_no
+    changed, exception = connector.when_changed, connector.exception_id
+    return connector.guid, changed, exception, domain, wishes.require_tls, wishes.tls_required_no

@@ -20,12 +20,13 @@ from sealroute.base.errors import OperatorError, Problem
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.connector import Connector
 from sealroute.policy.connector_json import connector_from_json, connector_to_json
+from sealroute.policy.exceptions import TimedException
 from sealroute.ports import Change
+from sealroute.store.changes import grow_version, note_change, version
 from sealroute.store.engine import Database, Readers
+from sealroute.store.exceptions import end_of_connector, load_in_force
 from sealroute.store.schema import connector as table
-from sealroute.store.schema import connector_change, counter, organization
-
-VERSION = "connector_version"
+from sealroute.store.schema import connector_change, organization
 
 
 def utc_now() -> datetime:
@@ -91,8 +92,9 @@ class SqlConnectors:
             if row is None:
                 raise OperatorError.one("Identity", f"there is no connector with GUID {guid}.")
             connection.execute(delete(table).where(table.c.guid == guid))
-            gone = Connector(guid=guid, organization=organization, name=row.name)
-            _record(connection, gone, actor, self._now(), "Remove", row.parameters, None)
+            now, gone = self._now(), Connector(guid=guid, organization=organization, name=row.name)
+            end_of_connector(connection, organization, guid, actor, now)
+            _record(connection, gone, actor, now, "Remove", row.parameters, None)
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         """The newest first."""
@@ -108,7 +110,7 @@ class SqlConnectors:
     def version(self) -> int:
         """Grows with every change."""
         with self._database.read() as connection:
-            return _version(connection)
+            return version(connection)
 
 
 class LiveConnectors:
@@ -118,6 +120,7 @@ class LiveConnectors:
         self._readers = readers
         self._version = -1
         self._loaded: Mapping[str, tuple[Connector, ...]] = MappingProxyType({})
+        self._exceptions: Mapping[str, Mapping[tuple[str, str], TimedException]] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"<LiveConnectors version {self._version}, {sum(map(len, self._loaded.values()))} connectors>"
@@ -126,27 +129,38 @@ class LiveConnectors:
         """The latest loaded set, by name; empty before the first refresh."""
         return self._loaded.get(organization, ())
 
+    def exceptions(self, organization: str) -> Mapping[tuple[str, str], TimedException]:
+        """Those in force when last loaded, by connector GUID and recipient domain; their date may have passed since."""
+        return self._exceptions.get(organization, _NO_EXCEPTIONS)
+
     async def refresh(self) -> bool:
-        """Load the connectors if they changed; True when they did.
+        """Load connectors and exceptions if they changed; True when they did.
 
         Raises OperatorError when one cannot be read and StoreUnavailable when the store cannot: the last set then stays.
         """
         found = await self._readers.run(self._changed)
         if found is None:
             return False
-        version, rows = found
+        number, rows, excepted = found
         loaded: dict[str, list[Connector]] = {}
         for row in rows:
             loaded.setdefault(row.organization, []).append(_connector_of(row))
+        exceptions: dict[str, dict[tuple[str, str], TimedException]] = {}
+        for item in excepted:
+            exceptions.setdefault(item.organization, {})[item.connector_guid, item.domain] = item
         self._loaded = MappingProxyType({organization: tuple(items) for organization, items in loaded.items()})
-        self._version = version
+        self._exceptions = MappingProxyType(exceptions)
+        self._version = number
         return True
 
-    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any]] | None:
-        version = _version(connection)
-        if version == self._version:
+    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any], list[TimedException]] | None:
+        number = version(connection)
+        if number == self._version:
             return None
-        return version, connection.execute(_selected.order_by(table.c.name_key)).all()
+        return number, connection.execute(_selected.order_by(table.c.name_key)).all(), load_in_force(connection, utc_now())
+
+
+_NO_EXCEPTIONS: Mapping[tuple[str, str], TimedException] = MappingProxyType({})
 
 
 _selected = select(table.c.guid, table.c.organization, table.c.name, table.c.parameters)
@@ -196,22 +210,9 @@ def _refuse_taken_name(connection: Connection, connector: Connector) -> None:
 def _record(
     connection: Connection, connector: Connector, actor: str, at: datetime, action: str, before: str | None, after: str | None
 ) -> None:
-    change = {
-        "organization": connector.organization,
-        "connector_guid": connector.guid,
-        "connector_name": connector.name,
-        "at_us": to_us(at),
-        "actor": actor,
-        "action": action,
-        "before": before,
-        "after": after,
-    }
-    connection.execute(insert(connector_change), change)
-    connection.execute(update(counter).where(counter.c.name == VERSION).values(value=counter.c.value + 1))
-
-
-def _version(connection: Connection) -> int:
-    return int(connection.scalars(select(counter.c.value).where(counter.c.name == VERSION)).one())
+    about = (connector.organization, connector.guid, connector.name)
+    note_change(connection, about, actor, at, action, (before, after))
+    grow_version(connection)
 
 
 def _mapping(text: str | None) -> Mapping[str, Any] | None:

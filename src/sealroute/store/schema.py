@@ -56,7 +56,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -104,9 +104,9 @@ connector_change = Table(
     Column("connector_name", String(64), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("actor", String(256), nullable=False),
-    Column("action", String(16), nullable=False),  # New, Set, Remove
-    Column("before", Text),  # the parameters; null for New
-    Column("after", Text),  # the parameters; null for Remove
+    Column("action", String(16), nullable=False),  # New, Set, Remove, NewException, EndException
+    Column("before", Text),  # the parameters, or the exception; null for New
+    Column("after", Text),  # the same; null for Remove
     Index("ix_connector_change_organization", "organization", "id"),
 )
 
@@ -116,6 +116,27 @@ counter = Table(
     metadata,
     Column("name", String(64), primary_key=True),
     Column("value", BigInteger, nullable=False),
+)
+
+# Other modes for one recipient domain in one connector until a date (policy/exceptions).  Rows stay for good, also of
+# connectors that are gone; `ended_us` is null unless somebody ended it before its date.
+timed_exception = Table(
+    "timed_exception",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("connector_guid", String(36), nullable=False),  # all zeros for the default connector
+    Column("connector_name", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("smtp_dane_mode", String(16)),  # null: the connector's
+    Column("mta_sts_mode", String(16)),  # null: the connector's
+    Column("created_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("author", String(256), nullable=False),
+    Column("ended_us", BigInteger),
+    Column("ended_by", String(256), nullable=False),
+    Index("ix_timed_exception_organization", "organization", "created_us"),
 )
 
 # Who may submit mail.  Not called `user`, which PostgreSQL reserves.
@@ -252,4 +273,37 @@ sts_policy = Table(
     Column("expires_us", BigInteger, nullable=False),
     Column("checked_us", BigInteger, nullable=False),
     Index("ix_sts_policy_expires", "expires_us"),
+)
+
+# ------------------------------------------------------------------------------------------- what destinations once had
+
+# One row per destination that was ever seen with DANE or an MTA-STS policy in `enforce` mode (policy/history); the states
+# are what was known last, and what could not be found out never changes them.
+destination_history = Table(
+    "destination_history",
+    metadata,
+    Column("organization", String(64), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("dane", String(16), nullable=False),
+    Column("dane_first_us", BigInteger),  # when it first and last had it; null: never
+    Column("dane_last_us", BigInteger),
+    Column("sts", String(16), nullable=False),
+    Column("sts_first_us", BigInteger),
+    Column("sts_last_us", BigInteger),
+)
+
+# What changed there; deleted by age like trace rows.
+drift_event = Table(
+    "drift_event",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),  # policy/history.DriftKind
+    Column("detail", Text, nullable=False),
+    Column("known_since_us", BigInteger),  # when the protection was first seen, and last
+    Column("last_seen_us", BigInteger),
+    Index("ix_drift_event_at", "at_us"),
+    Index("ix_drift_event_domain", "organization", "domain"),
 )

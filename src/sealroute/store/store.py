@@ -17,6 +17,7 @@ from pathlib import Path
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
 from sealroute.store.engine import Database, Readers, create_privately
+from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
@@ -38,6 +39,7 @@ class AdminStore:
         self.traces = SqlTraces(database)
         self.users = SqlUsers(database)
         self.organizations = SqlOrganizations(database)
+        self.exceptions = SqlExceptions(database)
 
     def close(self) -> None:
         self._database.close()

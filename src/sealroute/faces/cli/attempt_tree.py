@@ -43,6 +43,8 @@ def attempt_tree(record: Record, *, title: str = "") -> Tree:
         tree.add(line)
     modes = f"SmtpDaneMode {record.get('smtp_dane_mode')}, MtaStsMode {record.get('mta_sts_mode')}"
     tree.add(screen.text("Connector  ", (str(record.get("connector_name", "")), "bold"), f" ({modes})"))
+    if record.get("exception"):
+        tree.add(screen.text("Exception  ", (str(record["exception"]), "bold"), "  these modes, for this domain only"))
     if record.get("rows"):
         tree.add(screen.text("Decided by  ", ", ".join(record["rows"])))
     evidence = record.get("evidence")
@@ -98,6 +100,8 @@ def _dns_lines(evidence: Record, host: str) -> list[Text]:
     lines: list[Text] = []
     if evidence.get("resolver_trusted") is False:
         lines.append(screen.text(("The resolver failed its canaries: no DNSSEC claim was believed.", "bold red")))
+        if evidence.get("resolver_detail"):
+            lines.append(screen.text(f"  {evidence['resolver_detail']}"))
     for hop in evidence.get("hops", ()):
         lines += _answer_lines(hop.get("mx"))
         for item in hop.get("hosts", ()):

@@ -20,7 +20,7 @@ from sealroute.base.errors import OperatorError
 
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
-    from sealroute.ports import ConnectorStore, Organizations, QueueAdmin, Traces, Users
+    from sealroute.ports import ConnectorStore, ExceptionStore, Organizations, QueueAdmin, Traces, Users
     from sealroute.settings import Settings
 
 SYSTEM_CONFIG = Path("/etc/sealroute/sealroute.toml")
@@ -40,6 +40,8 @@ class AdminStores(Protocol):
     def users(self) -> Users: ...
     @property
     def organizations(self) -> Organizations: ...
+    @property
+    def exceptions(self) -> ExceptionStore: ...
     def close(self) -> None: ...
 
 
@@ -94,6 +96,10 @@ class Context:
     @property
     def connectors(self) -> ConnectorStore:
         return self.store.connectors
+
+    @property
+    def exceptions(self) -> ExceptionStore:
+        return self.store.exceptions
 
     @property
     def accepted_domains(self) -> Sequence[str]:
