@@ -33,3 +33,21 @@ bench:
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.json src/*.egg-info
+
+# Our verdicts beside OpenSSL's, Postfix's, delv's, drill's and postfix-mta-sts-resolver's (docs/explain/compared-with-others.md).
+.PHONY: compare fuzz mutation
+compare:
+	@tools/setup test
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[compare]'
+	@.venv/bin/python -m compare
+
+# Coverage-guided fuzzing of every parser that eats a peer's octets; SECONDS for each.
+fuzz:
+	@tools/setup test
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
+	@.venv/bin/python -m fuzz --seconds $(or $(SECONDS),10)
+
+# Do the unit tests notice when the pure core is wrong?  Lists surviving mutants (docs/explain/mutation.md).
+mutation:
+	@tools/setup test
+	@.venv/bin/python tools/mutate.py

@@ -10,6 +10,7 @@ signatures do not, which no verdict depends on.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -165,17 +166,17 @@ class DaneCase:
         return f"seed {self.seed}: {what}; records: {records}"
 
 
-def make_case(seed: int) -> DaneCase:
-    """The case of a seed."""
-    return _Maker(seed).make()
+def make_case(seed: int, without: str = "") -> DaneCase:
+    """The case of a seed; `without` leaves one difference out and everything else as it is, keys included."""
+    return _Maker(seed, without).make()
 
 
 class _Maker:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: str) -> None:
         self.seed = seed
+        self.without = without
         self.random = Random(seed)
         self.applied: list[str] = []
-        self.signed_better: list[tuple[bytes, bytes]] = []
 
     def make(self) -> DaneCase:
         random = self.random
@@ -189,9 +190,7 @@ class _Maker:
         presented = self._present(order, way, others)
         targets, records = self._records(way, others)
         key = way[0].key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        question = Question(
-            tuple(item.der for item in presented), key, records, sought, NOW, signed_better=tuple(self.signed_better)
-        )
+        question = Question(tuple(item.der for item in presented), key, records, sought, NOW)
         return DaneCase(self.seed, shape, tuple(self.applied), order, named, sought, targets, question)
 
     # ---------------------------------------------------------------------------------------------- certificates
@@ -239,17 +238,21 @@ class _Maker:
         if where == "twin":
             changes = {name: change for name, change in changes.items() if "key" not in name}
         what = self.random.choice(list(changes))
+        changed = changes[what](wish, self.random)
+        if what == self.without:
+            return wish
         self.applied.append(f"{what} at {where}")
-        return changes[what](wish, self.random)
+        return changed
 
     def _sign_with_sha1(self, way: list[Entity]) -> None:
         for depth, entity in enumerate(way):
             issuer = way[min(depth + 1, len(way) - 1)]
             if f"SHA-1 signature at {depth}" in self.applied and not isinstance(issuer.key, ed25519.Ed25519PrivateKey):
                 again = crypto.X509.from_cryptography(entity.certificate)
-                again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")  # type: ignore[arg-type]
-                before, entity.certificate = entity.der, again.to_cryptography()
-                self.signed_better.append((entity.der, before))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    again.sign(crypto.PKey.from_cryptography_key(issuer.key), "sha1")  # type: ignore[arg-type]
+                entity.certificate = again.to_cryptography()
 
     # ------------------------------------------------------------------------------------------------ presenting
 

@@ -16,7 +16,9 @@ from itertools import combinations
 
 from compare.dane_cases import DaneCase, make_case
 from compare.libssl import HandshakeFailed, OpenSsl, OpenSslVerdict, Question
+from sealroute.base.certnames import match_name, permits_name
 from sealroute.base.certs import Certificate
+from sealroute.base.keys import signed_by_key
 from sealroute.proto.dane.verify import DaneReason, DaneResult, DaneVerdict, verify
 
 _EKU = bytes.fromhex("551d25")
@@ -29,6 +31,8 @@ _MOST_REMOVED = 3
 class Seen:
     """One question with both answers."""
 
+    case: DaneCase
+    """Where the question comes from."""
     question: Question
     ours: DaneResult
     theirs: OpenSslVerdict
@@ -69,6 +73,8 @@ class Difference:
     concerns: Callable[[Seen], bool]
     remedies: Callable[[Seen], Iterable[Question]]
     """The same question without what is disputed; several where it may be several things."""
+    ours_stays: bool = True
+    """The remedy has to bring OpenSSL to our verdict; else it is ours that it changes."""
 
 
 # ------------------------------------------------------------------------------------------------------- conditions
@@ -78,8 +84,9 @@ def _anchor_out_of_date(seen: Seen) -> bool:
     at = seen.question.at
     reasons = (DaneReason.CERTIFICATE_EXPIRED, DaneReason.CERTIFICATE_NOT_YET_VALID)
     return (
-        not seen.we_match
-        and seen.ours.reason in reasons
+        seen.ours.reason in reasons
+        and seen.theirs.record is not None
+        and seen.theirs.record[0] == 2
         and any(
             item.subject != item.issuer
             and item.not_before is not None
@@ -91,17 +98,49 @@ def _anchor_out_of_date(seen: Seen) -> bool:
 
 
 def _ends_this_second(seen: Seen) -> bool:
-    return any(item.not_after == seen.question.at for item in seen.certificates())
+    return seen.we_match and any(item.not_after == seen.question.at for item in seen.certificates())
 
 
 def _any_eku_only(seen: Seen) -> bool:
     values = ((item.extensions or {}).get(_EKU, b"") for item in seen.certificates())
-    return any(_ANY_EKU in value for value in values)
+    return seen.we_match and any(_ANY_EKU in value for value in values)
 
 
-def _two_of_one_name(seen: Seen) -> bool:
-    subjects = [item.subject for item in seen.certificates()]
-    return len(subjects) != len(set(subjects))
+def _misleading(seen: Seen) -> bool:
+    """We match, and somebody bears the name of an issuer without having made the signature, or two bear one name."""
+    certificates = seen.certificates()
+    subjects = [item.subject for item in certificates]
+    return seen.we_match and (
+        len(subjects) != len(set(subjects))
+        or any(
+            issuer.subject == item.issuer and issuer.spki is not None and not signed_by_key(item, issuer.spki)
+            for item in certificates
+            for issuer in certificates
+        )
+    )
+
+
+def _bare_key_and_its_certificate(seen: Seen) -> bool:
+    """A bare key matched for us, and another record holds a certificate with that key whole."""
+    best = seen.ours.matched
+    if best is None or (best.usage, best.selector, best.matching) != (2, 1, 0):
+        return False
+    return any(
+        (item.usage, item.selector, item.matching) == (2, 0, 0) and Certificate(item.data).spki == best.data
+        for item in seen.question.records
+    )
+
+
+def _constrained_common_name(seen: Seen) -> bool:
+    leaf, *above = seen.certificates()
+    match = match_name(leaf, seen.question.names, common_name=True)
+    return (
+        seen.ours.reason is DaneReason.CERTIFICATE_HOST_MISMATCH
+        and match is not None
+        and match.from_common_name
+        and "*" in match.presented
+        and not all(permits_name(item, match.name) for item in above)
+    )
 
 
 def _partial_wildcard(seen: Seen) -> bool:
@@ -115,8 +154,11 @@ def _by_usage_3(seen: Seen) -> bool:
 
 
 def _sha1_under_a_bare_key(seen: Seen) -> bool:
-    bare = any((item.usage, item.selector, item.matching) == (2, 1, 0) for item in seen.question.records)
-    return not seen.we_match and bare and any(weak in seen.question.chain for weak, _ in seen.question.signed_better)
+    return (
+        seen.ours.reason in (DaneReason.NO_RECORD_MATCHES, DaneReason.CHAIN_INVALID)
+        and seen.theirs.record == (2, 1, 0)
+        and any(item.startswith("SHA-1 signature") for item in seen.case.differences)
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- remedies
@@ -125,10 +167,12 @@ def _sha1_under_a_bare_key(seen: Seen) -> bool:
 def _when_all_are_valid(seen: Seen) -> Iterator[Question]:
     for shift in (-_TWO_HOURS, -2 * _SECOND, 2 * _SECOND, _TWO_HOURS):
         yield replace(seen.question, at=seen.question.at + shift)
+    yield from _made_without("valid from next second", "not yet valid", "expired", "expired a second ago")(seen)
 
 
 def _a_second_earlier(seen: Seen) -> Iterator[Question]:
     yield replace(seen.question, at=seen.question.at - _SECOND)
+    yield from _made_without("expires this second")(seen)
 
 
 def _presenting_less(seen: Seen) -> Iterator[Question]:
@@ -143,16 +187,37 @@ def _presenting_less(seen: Seen) -> Iterator[Question]:
             yield replace(question, chain=kept, records=(seen.ours.matched,))
 
 
-def _signed_with_sha256(seen: Seen) -> Iterator[Question]:
-    better = dict(seen.question.signed_better)
-    yield replace(seen.question, chain=tuple(better.get(der, der) for der in seen.question.chain))
+def _our_record_alone(seen: Seen) -> Iterator[Question]:
+    if seen.ours.matched is not None:
+        yield replace(seen.question, records=(seen.ours.matched,))
+
+
+def _made_without(*differences: str) -> Callable[[Seen], Iterator[Question]]:
+    """The same case, made without one of these."""
+
+    def remedies(seen: Seen) -> Iterator[Question]:
+        for difference in differences:
+            yield make_case(seen.case.seed, without=difference).question
+
+    return remedies
 
 
 DIFFERENCES = (
     Difference(
+        "bare-key-sha1", "RFC 9155, RFC 7671 §5.2.3",
+        "what a bare key (2 1 0) signed, it signed with SHA-1: too weak for us as everywhere in a chain; OpenSSL does not look",
+        _sha1_under_a_bare_key, _made_without("SHA-1 signature"), ours_stays=False,
+    ),
+    Difference(
+        "constrained-common-name", "RFC 5280 §4.2.1.10, RFC 7672 §3.2.3",
+        "a wildcard common name that an authority may not speak for: OpenSSL applies name constraints to plain ones only",
+        _constrained_common_name,
+        _made_without("constrained to others", "constrained below ours", "ours excluded"), ours_stays=False,
+    ),
+    Difference(
         "anchor-dates", "RFC 5280 §6.1.3, RFC 7671 §5.2",
         "an intermediate named by usage 2 is out of date: OpenSSL looks at the dates of self-signed anchors only, we at all",
-        _anchor_out_of_date, _when_all_are_valid,
+        _anchor_out_of_date, _when_all_are_valid, ours_stays=False,
     ),
     Difference(
         "last-second", "RFC 5280 §4.1.2.5",
@@ -166,8 +231,8 @@ DIFFERENCES = (
     ),
     Difference(
         "several-ways", "RFC 7671 §5.2, RFC 4158 §2.4",
-        "two certificates have one name: OpenSSL takes the first that fits and never turns back, we try the other way too",
-        lambda seen: seen.we_match and _two_of_one_name(seen), _presenting_less,
+        "several certificates fit by name: OpenSSL takes the first and never turns back, we try the other ways too",
+        _misleading, _presenting_less,
     ),
     Difference(
         "partial-wildcard", "RFC 7672 §3.2.3, RFC 9525 §6.3",
@@ -181,12 +246,12 @@ DIFFERENCES = (
         _by_usage_3, lambda seen: [replace(seen.question, security_level=0)],
     ),
     Difference(
-        "bare-key-sha1", "RFC 9155, RFC 7671 §5.2.3",
-        "what a bare key (2 1 0) signed, it signed with SHA-1: too weak for us as everywhere in a chain; OpenSSL does not look",
-        _sha1_under_a_bare_key, _signed_with_sha256,
+        "each-record-alone", "RFC 7671 §5.2.3",
+        "a bare key matches by itself; with its certificate also published whole, OpenSSL judges that certificate instead",
+        _bare_key_and_its_certificate, _our_record_alone,
     ),
 )  # fmt: skip
-"""In the order of docs/explain/compared-with-others.md."""
+"""As in docs/explain/compared-with-others.md.  Remedies are taken in this order, so what makes a case anew comes first."""
 
 
 # -------------------------------------------------------------------------------------------------------- comparing
@@ -226,7 +291,7 @@ def compare(seeds: Iterable[int]) -> DaneTally:
 
 
 def _compare_one(openssl: OpenSsl, case: DaneCase, tally: DaneTally) -> None:
-    seen = ask(openssl, case.question)
+    seen = ask(openssl, case)
     if seen.agreed:
         tally.agreed += 1
         tally.both_match += seen.we_match
@@ -240,10 +305,11 @@ def _compare_one(openssl: OpenSsl, case: DaneCase, tally: DaneTally) -> None:
         tally.undocumented.append(f"{words}; usable {seen.usable} and {seen.theirs.usable}; {case}")
 
 
-def ask(openssl: OpenSsl, question: Question) -> Seen:
-    """Both engines' answers."""
+def ask(openssl: OpenSsl, case: DaneCase, question: Question | None = None) -> Seen:
+    """Both engines' answers to a case, or to a question made from it."""
+    question = question or case.question
     ours = verify(question.chain, question.records, question.names, question.at)
-    return Seen(question, ours, openssl.judge(question))
+    return Seen(case, question, ours, openssl.judge(question))
 
 
 def explain(openssl: OpenSsl, seen: Seen) -> tuple[str, ...]:
@@ -263,7 +329,10 @@ def _agree_after(openssl: OpenSsl, seen: Seen, chosen: tuple[Difference, ...]) -
     first, *rest = chosen
     if not first.concerns(seen):
         return False
-    return any(_agree_after(openssl, ask(openssl, question), tuple(rest)) for question in first.remedies(seen))
+    asked = (ask(openssl, seen.case, question) for question in first.remedies(seen))
+    return any(
+        _agree_after(openssl, again, tuple(rest)) for again in asked if (again.we_match == seen.we_match) == first.ours_stays
+    )
 
 
 def _count(tally: DaneTally, case: DaneCase) -> None:

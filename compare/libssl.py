@@ -90,8 +90,6 @@ class Question:
     """What base/keys follows; distributions differ in their default."""
     partial_wildcards: bool = True
     any_purpose: bool = False
-    signed_better: tuple[tuple[bytes, bytes], ...] = ()
-    """(a certificate signed with SHA-1, the same signed with SHA-256)."""
 
 
 @dataclass(frozen=True, slots=True)
