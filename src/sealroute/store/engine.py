@@ -185,8 +185,9 @@ def _when_unlocked(action: Callable[[], T]) -> T:
 
 
 def create_privately(path: Path) -> None:
-    """Make the SQLite file if there is none, readable by its owner only: it holds mail.  Raises OperatorError."""
+    """Make the SQLite file, and its folder, if there is none; for its owner only: it holds mail.  Raises OperatorError."""
     try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         _create_or_check(path)
     except OSError as error:
         raise OperatorError.one(
