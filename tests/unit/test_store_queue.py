@@ -84,6 +84,14 @@ async def test_due_groups_are_leased_oldest_first_and_no_more_than_asked(store: 
     assert dict(await store.queue.depth()) == {GroupState.QUEUED: 1, GroupState.ACTIVE: 3, GroupState.SUSPENDED: 0}
 
 
+async def test_domains_that_are_full_are_left_where_they_are(store: Store) -> None:
+    message = message_to("bob@contoso.com")
+    here, there = group_of(message), group_of(message, domain="fabrikam.com")
+    await store.queue.add(message, [here, there], [], active=False)
+    assert await store.queue.take_due(NOW + HOUR, 10, full=["contoso.com", "example.com"]) == [there]
+    assert await store.queue.take_due(NOW + HOUR, 10) == [here]
+
+
 async def test_delivered_to_all_leaves_only_the_trace(store: Store, tmp_path: Path) -> None:
     message, group = await accept(store, "bob@contoso.com", "carol@contoso.com")
     await store.queue.settle(run_of(group, bob=Fate.DELIVERED, carol=Fate.FAILED))
