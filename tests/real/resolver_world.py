@@ -34,6 +34,7 @@ def make_world() -> World:
     world.add("null.signed.test", "MX", "0 .")
     world.add("mx.signed.test", "AAAA", "2001:db8::1")
     world.add("odd.signed.test", "TLSA", "200 201 202 00")
+    world.add("malformed.signed.test", "TLSA", "3 1 1 abcd")
     for number in range(60):
         world.add("_25._tcp.many.signed.test", "TLSA", f"3 1 2 {number:02x}" + "cd" * 63)
     _add_aliases(world)
@@ -120,6 +121,7 @@ CLEAN = (
     Case("AAAA", "mx.signed.test", DATA, SECURE, ("2001:db8::1",)),
     Case("TLSA", "_25._tcp.mx.signed.test", DATA, SECURE, (TLSA_TEXT,)),
     Case("TLSA", "odd.signed.test", DATA, SECURE, ("200 201 202 00",)),
+    Case("TLSA", "malformed.signed.test", DATA, SECURE, ("3 1 1 abcd",)),
     Case("TXT", "_mta-sts.signed.test", DATA, SECURE, ("v=STSv1; id=1;",)),
     Case("TLSA", "mx.signed.test", NODATA, SECURE),
     Case("TLSA", "_25._tcp.mx2.signed.test", NXDOMAIN, SECURE),

@@ -24,9 +24,12 @@ import dns.message
 import dns.name
 import dns.nameserver
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.resolver
+import dns.wire
+from dns.rdtypes.ANY.TLSA import TLSA
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
 from sealroute.base.errors import InputError, OperatorError
@@ -39,6 +42,27 @@ T = TypeVar("T")
 _UDP_OCTETS = 1232
 _BOGUS_ERRORS = frozenset(range(6, 13))
 """DNSSEC Bogus, Signature Expired, ... NSEC Missing [RFC 8914 §4.7-4.13]."""
+
+
+class _RawTlsa(TLSA):
+    """TLSA as octets: dnspython takes a whole answer for broken when one digest in it has the wrong length.
+
+    Such a record is unusable and no more than that; those beside it must still hold (proto/dane/records).
+    """
+
+    @classmethod
+    def from_wire_parser(
+        cls,
+        rdclass: dns.rdataclass.RdataClass,
+        rdtype: dns.rdatatype.RdataType,
+        parser: dns.wire.Parser,
+        origin: dns.name.Name | None = None,
+    ) -> Any:
+        return dns.rdata.GenericRdata(rdclass, rdtype, parser.get_remaining())
+
+
+# There is no public way to replace a type that dnspython knows.
+dns.rdata._rdata_classes[(dns.rdataclass.IN, dns.rdatatype.TLSA)] = _RawTlsa
 
 
 @dataclass(frozen=True, slots=True)
