@@ -12,6 +12,7 @@ own Postfix, its configuration and its queue are not touched.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -90,11 +91,15 @@ class Postfix:
         own = {name: str(self.folder / where) for name, where in folders.items()}
         self.settings: dict[str, str] = BASE | own | dict(settings)
 
-    def receive_into_maildirs(self, domain: str) -> None:
-        """Take all mail of a domain into `mail/<domain>/`, in Maildir format.  Call it before `start`."""
+    def receive_into_maildirs(self, domain: str, unknown: str = "") -> None:
+        """Take mail of a domain into `mail/<domain>/`, in Maildir format, except for the local part `unknown`.
+
+        Call it before `start`.
+        """
         self.mailboxes.mkdir(mode=0o777)
         self.mailboxes.chmod(0o777)
-        (self.folder / "mailboxes").write_text(f"/@{domain.replace('.', chr(92) + '.')}$/ {domain}/\n")
+        table = f"/@{re.escape(domain)}$/ {domain}/\n"
+        (self.folder / "mailboxes").write_text(f"if !/^{unknown}@/\n{table}endif\n" if unknown else table)
         owner = os.getuid() or NOBODY
         self.settings |= {
             "virtual_mailbox_domains": domain,

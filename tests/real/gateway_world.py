@@ -155,11 +155,11 @@ def message_id(reply: str) -> str:
 
 
 def hand_over(
-    recipients: Sequence[str], content: bytes, *, port: int, sender: str = SENDER, mail: Sequence[str] = (),
-    rcpt: Sequence[str] = (), starttls: bool = False, login: tuple[str, str] | None = None,
+    recipients: Sequence[str], content: bytes, *, port: int, host: str = "127.0.0.1", sender: str = SENDER,
+    mail: Sequence[str] = (), rcpt: Sequence[str] = (), starttls: bool = False, login: tuple[str, str] | None = None,
 ) -> str:  # fmt: skip
     """One SMTP session with one message, by smtplib; returns the reply to the message.  smtplib's exceptions otherwise."""
-    with smtplib.SMTP("127.0.0.1", port, local_hostname="client.sender.test", timeout=WAIT_SECONDS) as client:
+    with smtplib.SMTP(host, port, local_hostname="client.sender.test", timeout=WAIT_SECONDS) as client:
         client.ehlo()
         if starttls:
             client.starttls()
