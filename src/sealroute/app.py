@@ -27,7 +27,7 @@ from sealroute.net.dial import SmtpDialer
 from sealroute.net.smtp_connection import DialSettings
 from sealroute.net.smtp_in import ListenerConfig, ReceiveConfig, ReceiveLimits, SmtpIn
 from sealroute.net.tls import server_context, system_roots_pem
-from sealroute.parts import open_fetcher, open_resolver, text_of
+from sealroute.parts import open_canary, open_fetcher, open_resolver, text_of
 from sealroute.policy.connector import Connector
 from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
@@ -36,7 +36,7 @@ from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.authenticate import AuthConfig, Authenticator
 from sealroute.services.bounce import Bounce, BounceConfig
-from sealroute.services.canary import Canary, CanaryNames
+from sealroute.services.canary import Canary
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
 from sealroute.services.ids import IdSource
@@ -63,7 +63,7 @@ def build(settings: Settings) -> Gateway:
     store.lock_gateway()
     clock = SystemClock(settings.lab.clock_speed)
     resolver = open_resolver(settings)
-    canary = _canary(settings, resolver, clock)
+    canary = open_canary(settings, resolver, clock)
     fetcher = open_fetcher(settings, resolver)
     policies = StsPolicies(resolver, fetcher, store.policies, clock)
     plans, sessions = _engine(settings, resolver, policies, clock, canary)
@@ -76,7 +76,9 @@ def build(settings: Settings) -> Gateway:
         Sources(
             inbound=lambda: smtp_in.counters,
             queue=lambda: gateway.queue_state,
-            resolver_can_validate=canary.trusted if canary is not None else None,
+            writer=lambda: store.writer,
+            cached_policies=lambda: policies.in_memory,
+            resolver_can_validate=canary.trusted,
         )
     )
     limits = ScheduleLimits(runs_per_destination=settings.delivery.max_connections_per_destination)
@@ -99,10 +101,10 @@ def build(settings: Settings) -> Gateway:
 
 
 def _engine(
-    settings: Settings, resolver: Resolver, policies: StsPolicies, clock: Clock, canary: Canary | None
+    settings: Settings, resolver: Resolver, policies: StsPolicies, clock: Clock, canary: Canary
 ) -> tuple[Plans, Sessions]:
     """Gather, decide, dial and judge, ready for services/deliver."""
-    gather = Gather(resolver, policies, clock, settings.delivery.smtp_port, *([canary.trusted] if canary else []))
+    gather = Gather(resolver, policies, clock, settings.delivery.smtp_port, canary.trusted, canary.why_not)
     roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
     dialer = SmtpDialer(_dial_settings(settings))
     return Plans(gather), Sessions(dialer, lambda need, facts: judge(need, facts, roots), _session_limits(settings))
@@ -116,7 +118,7 @@ async def open_validation(
     store = open_store(settings.store.url)
     clock = SystemClock()
     resolver = open_resolver(settings)
-    canary = _canary(settings, resolver, clock)
+    canary = open_canary(settings, resolver, clock)
     fetcher = open_fetcher(settings, resolver)
     policies = StsPolicies(resolver, fetcher, store.policies, clock)
     plans, sessions = _engine(settings, resolver, policies, clock, canary)
@@ -125,8 +127,7 @@ async def open_validation(
     )
 
     async def run(recipients: Sequence[str]) -> list[Validation]:
-        if canary is not None:
-            await canary.probe()
+        await canary.probe()
         sender = Sender(settings.hostname, settings.postmaster)
         return await validate(deliver, recipients, sender, IdSource(), clock.now())
 
@@ -138,15 +139,6 @@ async def open_validation(
         await fetcher.close()
         await resolver.close()
         await store.close()
-
-
-def _canary(settings: Settings, resolver: Resolver, clock: SystemClock) -> Canary | None:
-    """The probe of the resolver, when its three names are set."""
-    wanted = settings.resolver
-    if wanted.canary_signed is None or wanted.canary_unsigned is None or wanted.canary_broken is None:
-        return None
-    names = CanaryNames(wanted.canary_signed, wanted.canary_unsigned, wanted.canary_broken)
-    return Canary(resolver, names, clock, timedelta(seconds=wanted.canary_interval_seconds))
 
 
 def _deliver_rules(settings: Settings) -> DeliverRules:

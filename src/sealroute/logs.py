@@ -14,7 +14,14 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
-_QUIET = {"uvicorn.access": logging.WARNING, "httpx": logging.WARNING, "httpcore": logging.WARNING, "asyncio": logging.WARNING}
+_QUIET = {
+    "uvicorn.access": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "alembic": logging.WARNING,
+    "uvicorn.error": logging.WARNING,
+}
 """Others' chatter, of no use to an administrator below this level."""
 
 

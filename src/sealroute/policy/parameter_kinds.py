@@ -195,7 +195,8 @@ def _choice(members: type[Enum], *, cleared: Any = NOT_CLEARABLE) -> Kind:
 
     def parse(text: str) -> Enum:
         try:
-            return spellings[text.strip().lower()]
+            # Kebab case too, as everywhere on our own command line: `report-only`.
+            return spellings[text.strip().lower().replace("-", "")]
         except KeyError:
             raise InputError(f"{text!r} is not one of its values") from None
 

@@ -71,6 +71,11 @@ class StsPolicies:
         return f"<StsPolicies {len(self._memory)} in memory, {len(self._running)} being looked at>"
 
     @property
+    def in_memory(self) -> int:
+        """How many domains' policies, or lack of one, are known without asking."""
+        return len(self._memory)
+
+    @property
     def refresh_troubles(self) -> Mapping[str, str]:
         """Domains whose cached policy could not be refreshed at the last try, and why; an administrator should know."""
         return {domain: failed.detail for domain, failed in self._troubles.items()}

@@ -50,16 +50,16 @@ class Store:
 
     def __init__(self, database: Database, node_id: str, lease: timedelta) -> None:
         self._database = database
-        self._writer = Writer(database)
+        self.writer = Writer(database)
         self._readers = Readers(database)
         self._lock: int | None = None
         self.admin = AdminStore(database)
-        self.queue = DurableQueue(database, self._writer, self._readers, node_id, lease)
-        self.policies = SqlPolicyCache(self._writer, self._readers)
+        self.queue = DurableQueue(database, self.writer, self._readers, node_id, lease)
+        self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
 
     def __repr__(self) -> str:
-        return f"<Store {self._database!r}, {self._writer!r}>"
+        return f"<Store {self._database!r}, {self.writer!r}>"
 
     def lock_gateway(self) -> None:
         """Make sure that no other gateway works on this store, until `close` or the end of the process.
@@ -74,7 +74,7 @@ class Store:
 
     async def close(self) -> None:
         """Commit what was handed in and let go of everything."""
-        await self._writer.close()
+        await self.writer.close()
         await asyncio.get_running_loop().run_in_executor(None, self._readers.close)
         self.admin.close()
         if self._lock is not None:

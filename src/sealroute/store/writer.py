@@ -79,6 +79,8 @@ class Writer:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.commits = 0
         """How many transactions were committed so far."""
+        self.changes = 0
+        """How many jobs they carried."""
 
     def __repr__(self) -> str:
         return f"<Writer {'closed' if self._closed else 'open'}, {self._backlog_jobs} jobs waiting, {self.commits} commits>"
@@ -229,6 +231,7 @@ class Writer:
                     if job.call is not None:
                         job.outcome = job.call(connection)
             self.commits += 1
+            self.changes += len(jobs)
         except (DBAPIError, self._database.errors.Error):
             self._disconnect()
             raise
