@@ -147,6 +147,8 @@ class Scenario:
 
     connector: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the connector that differ from the default."""
+    excepted: SmtpDaneMode | None = None
+    """A timed exception for the recipient's domain is in force, with this SmtpDaneMode."""
     to: str = "contoso.test"
     """The recipient's domain."""
     require_tls: bool = False

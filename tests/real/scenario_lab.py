@@ -31,6 +31,7 @@ from sealroute.net.tls import policy_client_context
 from sealroute.net.unbound_config import UnboundConfig
 from sealroute.policy.attempt import Attempt, Fate
 from sealroute.policy.connector import Connector
+from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.requirement import Protection
 from sealroute.policy.table import DANE, STS, TOGETHER_ROWS
@@ -248,7 +249,16 @@ class Lab:
                 fields[field] = names.real(value)
             elif isinstance(value, tuple):
                 fields[field] = tuple(names.real(item) for item in value)
-        return Connector(guid=scenario.name, name=scenario.name, smtp_dane_mode=modes[0], mta_sts_mode=modes[1], **fields)
+        connector = Connector(guid=scenario.name, name=scenario.name, smtp_dane_mode=modes[0], mta_sts_mode=modes[1], **fields)
+        if scenario.excepted is None:
+            return connector
+        now, domain = self.clock.now(), names.real(scenario.to)
+        exception = TimedException(
+            id="x1", organization=connector.organization, connector_guid=connector.guid, connector_name=connector.name,
+            domain=domain, smtp_dane_mode=scenario.excepted, created_at=now, until=now + timedelta(days=1),
+            reason="their certificate is being replaced", author="alice",
+        )  # fmt: skip
+        return apply(connector, exception, domain, now)
 
     def _message(self, scenario: Scenario, sim_id: str) -> tuple[Message, Group]:
         now = self.clock.now()
@@ -338,7 +348,7 @@ def _check_shadow(scenario: Scenario, runs: dict[Modes, Ran]) -> None:
         (SmtpDaneMode.OPPORTUNISTIC, MtaStsMode.MANDATORY): verdict.would_satisfy_sts,
     }
     for modes, shadow in strict.items():
-        if modes in runs and not (scenario.tls_required_no or scenario.require_tls):
+        if modes in runs and not (scenario.tls_required_no or scenario.require_tls or scenario.excepted):
             delivered = runs[modes].line.startswith("delivered")
             assert shadow is delivered, f"{scenario.name}: the shadow says {shadow}, {named(modes)}: {runs[modes].line}"
     assert (verdict.protection is Protection.DANE) <= bool(verdict.would_satisfy_dane)

@@ -184,7 +184,17 @@ UNTRUSTED = (
              pairs={(D.MANDATORY, S.MANDATORY): f"{BLIND}.", (D.NONE, S.MANDATORY): STS_OK}),
 )  # fmt: skip
 
-SCENARIOS = (*SERVERS, *SETTINGS, *WISHES, *UNTRUSTED)
+EXCEPTIONS = (
+    Scenario(name="excepted", rows="exception dane-usable", hosts=(Host(tlsa=("3 1 1 wrong",)),), excepted=D.REPORT_ONLY,
+             both=TLS_OK + report("validation-failure")),
+    Scenario(name="excepted-upwards", rows="exception dane-absent", hosts=(Host(tlsa=()),), excepted=D.MANDATORY,
+             opportunistic=NO_RECORD),
+    Scenario(name="excepted-with-settings", rows="exception tls-settings", hosts=(Host(tlsa=("3 1 1 wrong",)),),
+             excepted=D.NONE, connector={"tls_settings": CHAIN}, mandatory=f"{TLS_CHAIN}UntrustedRoot: the certificate is "
+             "self-signed (CN=mx.contoso.test)"),
+)  # fmt: skip
+
+SCENARIOS = (*EXCEPTIONS, *SERVERS, *SETTINGS, *WISHES, *UNTRUSTED)
 lab = world_of(SCENARIOS)
 
 

@@ -171,6 +171,25 @@ def test_bogus_hosts_of_an_untrusted_resolver_are_not_the_destinations_fault() -
     assert only(plan).reported == ()
 
 
+def test_what_a_tls_report_says_of_findings_before_any_handshake() -> None:
+    """Absence of DANE is a failure only for whoever requires it; bogus records are one for whoever looks."""
+    for row in ("dane-absent", "dane-insecure", "dane-unusable", "dane-literal"):
+        gathered = make.evidence(DANE_CASES[row][0])
+        assert only(decide(make.connector(MUST), gathered)).reported == (TlsRptResult.DANE_REQUIRED,)
+        assert only(decide(make.connector(OPP), gathered)).reported == ()
+    bogus = make.evidence(HOP_CASES["mx-bogus"][0])
+    assert decide(make.connector(OPP), bogus).reported == (TlsRptResult.DNSSEC_INVALID,)
+    assert decide(make.connector(NONE), bogus).reported == ()
+    assert decide(make.connector(OPP), make.evidence(HOP_CASES["mx-unknown"][0])).reported == ()
+
+
+def test_a_host_without_addresses_is_in_the_rows() -> None:
+    nowhere = make.hop(make.host(a=make.none(), aaaa=make.none(rtype="AAAA")))
+    for mode in (NONE, OPP, MUST):
+        assert "host-no-address" in only(decide(make.connector(mode), make.evidence(nowhere))).rows
+    assert "host-no-address" not in only(decide(make.connector(OPP), make.evidence())).rows
+
+
 def test_a_timed_exception_is_in_the_rows_and_in_the_requirement() -> None:
     now = make.evidence().gathered_at
     connector = make.connector(MUST)
