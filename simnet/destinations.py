@@ -30,6 +30,10 @@ class Case:
     def name(self) -> str:
         return self.destination.domain.split(".")[0]
 
+    def expected(self, mode: str) -> str:
+        """The outcome under this SmtpDaneMode."""
+        return {"Opportunistic": self.opportunistic, "Mandatory": self.mandatory, "None": self.none}[mode]
+
 
 def _case(name: str, about: str, host: Host, outcomes: tuple[str, str, str], **more: object) -> Case:
     return Case(simple(f"{name}.test", about, host, **more), *outcomes)

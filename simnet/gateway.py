@@ -86,9 +86,9 @@ class Gateway:
             await process.wait()
             raise
 
-    def run(self, *arguments: str, ok: tuple[int, ...] = (0,)) -> str:
+    def run(self, *arguments: str, ok: tuple[int, ...] = (0,), columns: int = 120) -> str:
         """Run a `sealroute` command on this configuration; returns what it printed."""
-        environment = {**os.environ, "COLUMNS": "120", "NO_COLOR": "1"}
+        environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
         done = subprocess.run(
             [*self.command, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
         )
