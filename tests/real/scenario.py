@@ -107,6 +107,8 @@ class Policy:
     text: str = ""
     """The whole file, instead of one made of the above."""
     domain: str = "contoso.test"
+    hosted_at: str = ""
+    """The policy host's name is an alias of this one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,7 +116,9 @@ class Builder:
         domain = real(policy.domain)
         for txt in policy.txt:
             parts.world.add(f"_mta-sts.{domain}", "TXT", f'"{txt}"')
-        parts.world.add(f"mta-sts.{domain}", "A", POLICY_HOST)
+        if policy.hosted_at:
+            parts.world.add(f"mta-sts.{domain}", "CNAME", f"{real(policy.hosted_at)}.")
+        parts.world.add(real(policy.hosted_at) or f"mta-sts.{domain}", "A", POLICY_HOST)
         text = real(policy.text) or policy_text(*map(real, policy.mx), mode=policy.mode, max_age=policy.max_age)
         parts.policies.serve(domain, text, policy.certificate, policy.behaviour)
 

@@ -232,7 +232,7 @@ class Lab:
             await sessions.close()
             await policies.close()
         line = names.told(line_of(settled))
-        self._check_mail(line, sim_id)
+        self._check_mail(line, sim_id, settled)
         return Ran(settled, tuple((rtype, names.told(name)) for rtype, name in asked.asked), line)
 
     def _cached(self, scenario: Scenario) -> Iterator[CachedPolicy]:
@@ -269,14 +269,20 @@ class Lab:
         message = Message(sim_id, "default", envelope, content, now, tls_required_no=scenario.tls_required_no)
         return message, Group(sim_id, sim_id, domain, recipients, now, now)
 
-    def _check_mail(self, line: str, sim_id: str) -> None:
+    def _check_mail(self, line: str, sim_id: str, settled: Settled) -> None:
         """The mail host is the witness."""
         copies = self.mail.by_id(sim_id)
         if not line.startswith("delivered"):
             assert copies == [], f"{line}, and yet it arrived"
             return
         assert len(copies) == 1, f"{line}, and {len(copies)} copies arrived"
-        assert bool(copies[0].tls_version) != line.startswith("delivered plain"), f"{line}, with TLS {copies[0].tls_version!r}"
+        requirement = settled.attempts[-1].requirement
+        assert requirement is not None
+        if line.startswith("delivered plain"):
+            assert not copies[0].tls_version, f"{line}, with TLS {copies[0].tls_version}"
+        else:
+            assert copies[0].tls_version in ("TLSv1.2", "TLSv1.3"), f"{line}, with TLS {copies[0].tls_version!r}"
+            assert copies[0].sni == (requirement.sni or ""), f"{line}, with SNI {copies[0].sni!r}"
 
 
 def world_of(scenarios: Sequence[Scenario]) -> Any:

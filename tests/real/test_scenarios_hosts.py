@@ -93,7 +93,7 @@ BY_ADDRESS = (
     routed("smart-host-address", "192.0.2.0", rows="smart-host dane-literal sts-literal opportunistic-tls",
            opportunistic=ADDRESS_TLS,
            none=ADDRESS_TLS, mandatory=f"{REQUIRED}192.0.2.0 is an address, not a name{REQ}",
-           sts_mandatory=STS_REQUIRED.replace("mode: ", "mode.")),
+           sts_mandatory=f"{STS_REQUIRED}192.0.2.0 is an address, not a name"),
     routed("smart-host-address-in-brackets", "[192.0.2.0]", rows="smart-host dane-literal sts-literal",
            opportunistic=ADDRESS_TLS,
            mandatory=f"{REQUIRED}192.0.2.0 is an address, not a name{REQ}"),
@@ -115,6 +115,8 @@ FIRST, SECOND = "mx1.contoso.test", "mx2.contoso.test"
 SEVERAL = (
     routed("smart-hosts-first-wins", FIRST, SECOND, rows="smart-host dane-usable", hosts=(Host(FIRST), Host(SECOND)),
            opportunistic=f"delivered dane via {FIRST}"),
+    routed("smart-hosts-keep-their-order", FIRST, SECOND, rows="smart-host dane-usable", hosts=(Host(FIRST), Host(SECOND)),
+           chance=0.99, opportunistic=f"delivered dane via {FIRST}"),
     routed("smart-hosts-first-fails", FIRST, SECOND, rows="smart-host dane-usable", hosts=(Host(FIRST, WRONG), Host(SECOND)),
            opportunistic=f"delivered dane via {SECOND}, after {FIRST} 4.7.323 tlsa-invalid{INVALID}"),
     routed("smart-hosts-address-second", FIRST, "192.0.2.1", rows="smart-host dane-usable dane-literal",
@@ -122,9 +124,16 @@ SEVERAL = (
            opportunistic=f"delivered tls via 192.0.2.1, after {FIRST} 4.7.323 tlsa-invalid{INVALID}",
            mandatory=WRONG_KEY + ", dane-required"),
     routed("smart-hosts-first-cannot-be-looked-up", "contoso.test", "mx.fabrikam.test", rows="mx-bogus smart-host dane-usable",
-           mx=("10 mx.contoso.test.",),
-           spoil=("contoso.test MX",), zones={"fabrikam.test": Signing.NSEC}, hosts=(Host("mx.fabrikam.test"),),
-           opportunistic="delivered dane via mx.fabrikam.test"),
+           mx=("10 mx.contoso.test.",), spoil=("contoso.test MX",), zones={"fabrikam.test": Signing.NSEC},
+           hosts=(Host("mx.fabrikam.test"),),
+           opportunistic="delivered dane via mx.fabrikam.test, after contoso.test 4.7.324 dnssec-invalid"
+           + report("dnssec-invalid")),
+    routed("smart-hosts-security-reasons-come-first", "contoso.test", "mx.fabrikam.test",
+           rows="mx-bogus smart-host dane-usable",
+           mx=("10 mx.contoso.test.",), spoil=("contoso.test MX expired",), zones={"fabrikam.test": Signing.NSEC},
+           hosts=(Host("mx.fabrikam.test", servers=(None,)),),
+           opportunistic=f"{DNSSEC}MX contoso.test: validation failure <contoso.test. MX IN>: signature expired"
+           + report("dnssec-invalid")),
 )  # fmt: skip
 
 SMART_POLICY = {"zone": Signing.UNSIGNED, "hosts": (Host(tlsa=(), cert=web()),)}

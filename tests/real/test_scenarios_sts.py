@@ -83,6 +83,16 @@ POLICIES = (
     holds("policy-line-feeds", text=ENFORCE.replace("\r\n", "\n")),
     holds("policy-unknown-field", text=ENFORCE + "shade: green\r\n"),
     holds("txt-unknown-field", txt="v=STSv1; id=1; shade=green;"),
+    Scenario(name="policy-host-is-an-alias", rows="sts-enforce", zone=Signing.UNSIGNED, hosts=(GOOD_HOST,),
+             policy=Policy(hosted_at="policies.contoso.test"), opportunistic=STS_OK, sts_mandatory=STS_OK),
+    Scenario(name="txt-is-an-alias", rows="sts-enforce", zone=Signing.UNSIGNED, hosts=(GOOD_HOST,), policy=Policy(txt=()),
+             records=("_mta-sts.contoso.test CNAME id.contoso.test.", 'id.contoso.test TXT "v=STSv1; " "id=1;"'),
+             opportunistic=STS_OK, sts_mandatory=STS_OK),
+    Scenario(name="policy-in-chunks", rows="sts-enforce", zone=Signing.UNSIGNED, hosts=(GOOD_HOST,),
+             policy=Policy(behaviour=Behaviour.CHUNKED), opportunistic=STS_OK, sts_mandatory=STS_OK),
+    Scenario(name="policy-of-no-duration", rows="sts-enforce-mismatch", zone=Signing.UNSIGNED, hosts=(GOOD_HOST,),
+             policy=Policy(("elsewhere.test",), max_age=0), sts_none=TLS_OK,
+             opportunistic=f"{STS_MX}mx.contoso.test is not among: elsewhere.test{report('validation-failure')}"),
     mismatch("policy-of-another-host", "mx.fabrikam.test"),
     mismatch("policy-wildcard-covers-one-label", "*.contoso.test", host="mx.eu.contoso.test"),
     mismatch("policy-wildcard-covers-not-itself", "*.mx.contoso.test"),
@@ -182,6 +192,9 @@ NO_POLICY = (
               ENFORCE.replace("enforce", "enforced")),
     malformed("policy-max-age-too-large", "Line 4: max_age 31557601 is above the maximum of 31557600 seconds.",
               ENFORCE.replace("604800", "31557601")),
+    malformed("policy-host-in-unicode",
+              "Line 3: the mx 'mx.b\\xfccher.contoso.test' is not in ASCII; international names are written as A-labels "
+              "(xn--...).", ENFORCE.replace("mx.contoso.test", "mx.bücher.contoso.test")),
     malformed("policy-is-a-page", "Line 1: '<html>Welcome</html>' is not a field; fields are written name: value.",
               "<html>Welcome</html>"),
     unfetched("policy-not-found", f"{WEB} answered with HTTP status 404 instead of 200.", behaviour=Behaviour.NOT_FOUND),
@@ -213,6 +226,11 @@ NO_POLICY = (
     Scenario(name="policy-host-without-address", rows="sts-fetch-error", zone=Signing.UNSIGNED, hosts=(SELF_SIGNED,),
              records=('_mta-sts.contoso.test TXT "v=STSv1; id=1;"',), opportunistic=TLS_OK + FETCH,
              sts_mandatory=f"{STS_FETCH}The policy host mta-sts.contoso.test has no address.; TLS report: "
+             f"sts-policy-fetch-error"),
+    Scenario(name="policy-host-address-bogus", rows="sts-fetch-error", hosts=(SELF_SIGNED,), policy=Policy(),
+             spoil=("mta-sts.contoso.test A", "mta-sts.contoso.test NSEC"), opportunistic=TLS_OK + FETCH,
+             sts_mandatory=f"{STS_FETCH}The address of the policy host mta-sts.contoso.test is not known: A is bogus "
+             f"(validation failure <mta-sts.contoso.test. A IN>: ECDSA signature verification failed).; TLS report: "
              f"sts-policy-fetch-error"),
     Scenario(name="txt-servfail", rows="sts-dns-unknown", zone=Signing.UNSIGNED, hosts=(SELF_SIGNED,),
              faults={"_mta-sts.contoso.test": Fault.SERVFAIL}, opportunistic=TLS_OK + FETCH, sts_none=TLS_OK,

@@ -9,6 +9,7 @@ import pytest
 from sealroute.policy.modes import TlsSettings
 from simnet.mailhost import PROFILES, Behaviour
 from simnet.nameserver import Fault
+from simnet.policyhost import Behaviour as Serving
 from simnet.signing import Signing
 from tests.real.scenario import (
     BLIND,
@@ -20,6 +21,7 @@ from tests.real.scenario import (
     PLAIN,
     PLAIN_OK,
     REQUIRETLS,
+    STS_FETCH,
     STS_OK,
     TLS_CHAIN,
     TLS_NAME,
@@ -36,7 +38,13 @@ from tests.real.scenario import (
 from tests.real.scenario_certs import EXPIRED, web
 from tests.real.scenario_lab import Lab, world_of
 
-pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.filterwarnings(
+        "ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning"
+    ),  # one server speaks nothing else
+]
 
 NO_TLS_REPORT = report("starttls-not-supported")
 DENIED = "Destination mail server must support TLS to receive mail"
@@ -174,6 +182,24 @@ WISHES = (
 )  # fmt: skip
 
 UNTRUSTED = (
+    Scenario(name="resolver-cannot-validate-wrong-tlsa", rows="dane-usable resolver-cannot-validate", resolver_trusted=False,
+             hosts=(Host(tlsa=("3 1 1 wrong",)),), opportunistic=WRONG_KEY, none=TLS_OK),
+    Scenario(name="resolver-cannot-validate-tlsa-unknown", rows="dane-tlsa-unknown resolver-cannot-validate",
+             resolver_trusted=False, hosts=(Host(tlsa=()),), faults={"_tcp.mx.contoso.test": Fault.SERVFAIL},
+             opportunistic=f"{BLIND}.", none=TLS_OK),
+    Scenario(name="resolver-cannot-validate-mx-bogus", rows="mx-bogus resolver-cannot-validate", resolver_trusted=False,
+             spoil=("contoso.test MX",), both=f"{BLIND}."),
+    Scenario(name="resolver-cannot-validate-wrong-policy", rows="dane-usable sts-enforce-mismatch resolver-cannot-validate",
+             resolver_trusted=False, policy=Policy(("elsewhere.test",)),
+             opportunistic="held 450 4.4.8 MX hosts of contoso.test failed MTA-STS validation: "
+             "mx.contoso.test is not among: elsewhere.test" + report("validation-failure")),
+    Scenario(name="requiretls-policy-not-fetched", rows="dane-absent sts-fetch-error requiretls", require_tls=True,
+             policy=Policy(behaviour=Serving.NOT_FOUND), hosts=(Host(tlsa=(), servers=(SPEAKS,)),),
+             opportunistic=f"{STS_FETCH}neither DANE nor MTA-STS authenticates it, as REQUIRETLS asks. "
+             "The policy host mta-sts.contoso.test answered with HTTP status 404 instead of 200."
+             + report("sts-policy-fetch-error")),
+    Scenario(name="requiretls-at-an-address", rows="dane-literal requiretls", require_tls=True, to="[192.0.2.0]",
+             hosts=(Host(servers=(SPEAKS,)),), opportunistic=NOT_AUTHENTICATED),
     Scenario(name="resolver-cannot-validate", rows="resolver-cannot-validate", resolver_trusted=False,
              opportunistic=TLS_OK, none=TLS_OK, report_only=TLS_OK, mandatory=f"{BLIND}."),
     Scenario(name="resolver-cannot-validate-requiretls", rows="resolver-cannot-validate requiretls", resolver_trusted=False,

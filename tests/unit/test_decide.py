@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -273,7 +274,10 @@ def test_sts_row(row: str) -> None:
 
 def test_sts_of_a_literal_smart_host_and_evidence_that_was_not_gathered() -> None:
     hop, _ = DANE_CASES["dane-literal"]
-    assert said(decide(make.connector(NONE, S_MUST), make.evidence(hop))).startswith("450 4.7.328")
+    assert said(decide(make.connector(NONE, S_MUST), make.evidence(hop))) == (
+        "450 4.7.328 sts-required: This connector requires MTA-STS and the destination has no policy in enforce mode: "
+        "192.0.2.9 is an address, not a name"
+    )
     # Evidence without a policy domain is unknown, never absent.
     assert said(decide(make.connector(NONE, S_MUST), make.evidence(policies=()))).startswith("450 4.7.327")
     # A record was seen, but no policy and no failure: cannot be; not taken for absent.
@@ -443,7 +447,10 @@ def test_requiretls_raises_every_mode_and_returns_only_what_is_known_to_be_unfit
     assert said(plan) == "550 5.7.30 REQUIRETLS support required: neither DANE nor MTA-STS authenticates it"
     assert "requiretls" in plan.hosts[0].rows
     unknown = make.evidence(make.hop(tlsa_host(make.none())), policies=(make.sts_failed(),))
-    assert said(decide(make.connector(), unknown, wish)).startswith("450 4.7.327")
+    assert said(decide(make.connector(), unknown, wish)) == (
+        "450 4.7.327 sts-policy-fetch-error: The destination's MTA-STS policy could not be fetched: "
+        "neither DANE nor MTA-STS authenticates it, as REQUIRETLS asks. HTTP 404"
+    )
 
 
 def test_tls_required_no_lowers_opportunistic_and_never_mandatory() -> None:
@@ -466,7 +473,15 @@ def test_smart_hosts_each_with_its_own_policy_domain() -> None:
     plan = decide(make.connector(NONE), make.evidence(first, second, policies=policies))
     assert [asks(host.requirement) for host in plan.hosts if host.requirement] == ["opportunistic", "tls sts"]
     broken = make.hop(name="relay.contoso.com", kind=HopKind.SMART_HOST, mx=make.failed(), hosts=())
-    assert len(decide(make.connector(NONE), make.evidence(broken, second, policies=policies)).hosts) == 1
+    plan = decide(make.connector(OPP), make.evidence(broken, second, policies=policies))
+    assert [(host.name, host.hop, host.finding and host.finding.reason) for host in plan.hosts] == [
+        ("relay.contoso.com", 0, Reason.DNS_FAILED),
+        ("mx.contoso.com", 1, None),
+    ], "one that cannot be looked up is recorded in its place, and the others are tried"
+    bogus = replace(broken, mx=make.failed(BOGUS))
+    assert decide(make.connector(OPP), make.evidence(bogus, second)).hosts[0].reported == (TlsRptResult.DNSSEC_INVALID,)
+    nothing = decide(make.connector(OPP), make.evidence(bogus, broken))
+    assert (nothing.hosts, nothing.finding and nothing.finding.reason) == ((), Reason.DNSSEC_INVALID)
 
 
 def test_reported_results_do_not_depend_on_holding() -> None:

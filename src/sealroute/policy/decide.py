@@ -15,7 +15,7 @@ Elsewhere: gathering (services/gather), the handshake's judgement (policy/verdic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from sealroute.base.dnsdata import Answer, Outcome, Security
@@ -50,9 +50,11 @@ class HostPlan:
     """IPv6 first, then IPv4, each as DNS gave them."""
     requirement: Requirement | None = None
     finding: Finding | None = None
-    """Set when the host is ruled out; `requirement` is then None."""
+    """Set when the host, or the whole next hop of this name, is ruled out; `requirement` is then None."""
     reported: tuple[TlsRptResult, ...] = ()
     """TLS-report results of findings made before any handshake."""
+    hop: int = 0
+    """Which of the next hops it belongs to: the first is 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,25 +225,29 @@ def _no_policy_row(evidence: StsEvidence) -> str:
 def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = None) -> Plan:
     """The plan for one recipient domain."""
     wishes = wishes or Wishes()
-    hosts: list[HostPlan] = []
     rows: list[str] = list(connector_rows(connector))
-    finding: Finding | None = None
-    for hop in evidence.hops:
-        row, hop_finding = _hop(hop)
+    hosts: list[HostPlan] = []
+    lost: list[HostPlan] = []
+    for number, hop in enumerate(evidence.hops):
+        row, finding = _hop(hop)
         rows.append(row)
-        if hop_finding is not None and _is_blind(connector, evidence, hop_finding, wishes):
+        if finding is not None and _is_blind(connector, evidence, finding, wishes):
             rows.append(BLIND)
-            hop_finding = Finding(Reason.RESOLVER_CANNOT_VALIDATE, evidence.resolver_detail, domain=hop.name)
-        finding = finding or hop_finding
-        if hop_finding is None:
-            hosts += (_host(connector, evidence, hop, host, wishes) for host in hop.hosts)
+            finding = Finding(Reason.RESOLVER_CANNOT_VALIDATE, evidence.resolver_detail, domain=hop.name)
+        if finding is None:
+            hosts += (replace(_host(connector, evidence, hop, host, wishes), hop=number) for host in hop.hosts)
+        else:
+            bogus = finding.reason is Reason.DNSSEC_INVALID and dane_mode(connector, wishes) is not SmtpDaneMode.NONE
+            reported = (TlsRptResult.DNSSEC_INVALID,) if bogus else ()
+            lost.append(HostPlan(hop.name, 0, (), finding=finding, reported=reported, hop=number))
+    rows = list(dict.fromkeys(rows))
     if hosts:
-        finding = None
-    elif finding is None:
-        finding = Finding(Reason.NO_ADDRESS, "no mail host was found", domain=evidence.domain)
-    blamed = finding is not None and finding.reason is Reason.DNSSEC_INVALID
-    bogus = blamed and dane_mode(connector, wishes) is not SmtpDaneMode.NONE
-    return Plan(tuple(hosts), tuple(dict.fromkeys(rows)), finding, evidence, (TlsRptResult.DNSSEC_INVALID,) if bogus else ())
+        # A smart host that cannot be looked up is recorded in its place; the others are tried.
+        everything = sorted((*hosts, *lost), key=lambda host: host.hop) if lost else hosts
+        return Plan(tuple(everything), tuple(rows), None, evidence)
+    if lost:
+        return Plan((), tuple(rows), lost[0].finding, evidence, lost[0].reported)
+    return Plan((), tuple(rows), Finding(Reason.NO_ADDRESS, "no mail host was found", domain=evidence.domain), evidence)
 
 
 def connector_rows(connector: Connector) -> tuple[str, ...]:
@@ -305,7 +311,10 @@ def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence
     if finding is None and wishes.require_tls and not (proven or s_cell.then is Then.MUST_HOLD):
         rows.append("requiretls")
         reason = _requiretls_reason(s_row, trusted=trusted)
-        finding = Finding(reason, "neither DANE nor MTA-STS authenticates it", host.name, hop.name)
+        detail = "neither DANE nor MTA-STS authenticates it"
+        if reason is Reason.STS_POLICY_FETCH_ERROR and policy is not None and policy.failure_detail:
+            detail = f"{detail}, as REQUIRETLS asks. {policy.failure_detail}"
+        finding = Finding(reason, detail, host.name, hop.name)
     if finding is not None:
         return HostPlan(host.name, host.preference, tuple(rows), finding=finding, reported=reported)
     requirement = _requirement(connector, (hop, host, policy), (d_cell, s_cell), (dane, sts), (tuple(rows), wishes))
@@ -358,7 +367,7 @@ def _sts_finding(cell: Cell, host: HostEvidence, policy: StsEvidence | None, hop
     if cell.reason is Reason.STS_MX_MISMATCH:
         patterns = ", ".join(policy.policy.mx) if policy and policy.policy else ""
         return Finding(cell.reason, f"{host.name} is not among: {patterns}", host.name, hop.name)
-    detail = ""
+    detail = f"{host.name} is an address, not a name" if host.is_literal else ""
     if policy is not None:
         said = policy.txt_parsed.reason if policy.txt_parsed else None
         mode = f"the policy's mode is {policy.policy.mode.value}" if policy.policy else ""

@@ -1,7 +1,8 @@
 """order: which host and which address next, and which addresses not at all [decision table 1].
 
-Hosts by ascending preference, equal ones shuffled [RFC 5321 §5.1]; addresses by the operator's order of families, the family
-that failed last at this host behind the other.  A route that greylisted us comes before everything: it knows us by now.
+Smart hosts in the order given; within one next hop hosts by ascending preference, equal ones shuffled [RFC 5321 §5.1];
+addresses by the operator's order of families, the family that failed last at this host behind the other.  A route that
+greylisted us comes before everything: it knows us by now.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Order:
         if len(hosts) == 1:
             return [(0, hosts[0])]
         shuffled: list[HostPlan] = []
-        for _, equal in groupby(hosts, key=lambda host: host.preference):
+        for _, equal in groupby(hosts, key=lambda host: (host.hop, host.preference)):
             tier = list(equal)
             while tier:
                 shuffled.append(tier.pop(int(self._chance() * len(tier)) % len(tier)))
