@@ -480,7 +480,7 @@ def test_smart_hosts_each_with_its_own_policy_domain() -> None:
     ], "one that cannot be looked up is recorded in its place, and the others are tried"
     bogus = replace(broken, mx=make.failed(BOGUS))
     assert decide(make.connector(OPP), make.evidence(bogus, second)).hosts[0].reported == (TlsRptResult.DNSSEC_INVALID,)
-    nothing = decide(make.connector(OPP), make.evidence(bogus, broken))
+    nothing = decide(make.connector(OPP), make.evidence(broken, bogus))
     assert (nothing.hosts, nothing.finding and nothing.finding.reason) == ((), Reason.DNSSEC_INVALID)
 
 

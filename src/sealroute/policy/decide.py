@@ -246,7 +246,8 @@ def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = Non
         everything = sorted((*hosts, *lost), key=lambda host: host.hop) if lost else hosts
         return Plan(tuple(everything), tuple(rows), None, evidence)
     if lost:
-        return Plan((), tuple(rows), lost[0].finding, evidence, lost[0].reported)
+        first = min(lost, key=lambda host: host.finding is None or not host.finding.security)
+        return Plan((), tuple(rows), first.finding, evidence, first.reported)
     return Plan((), tuple(rows), Finding(Reason.NO_ADDRESS, "no mail host was found", domain=evidence.domain), evidence)
 
 
