@@ -13,13 +13,15 @@ class UnboundServer(ServerProcess):
     """Unbound at `address` and `port`, walking a World by its stub zones; a context manager, or start() and stop()."""
 
     def __init__(
-        self, world: World, address: str = "127.53.0.2", port: int | None = None, directory: Path | None = None
-    ) -> None:
-        """`port`: a free one when not given."""
+        self, world: World, address: str = "127.53.0.2", port: int | None = None, directory: Path | None = None, *,
+        validates: bool = True,
+    ) -> None:  # fmt: skip
+        """`port`: a free one when not given.  One that does not validate passes everything on and never says AD."""
         super().__init__(directory)
         self.world = world
         self.address = address
         self.port = free_port(address) if port is None else port
+        self.validates = validates
 
     def start(self) -> None:
         """Start it and wait until it answers; RuntimeError with its log when it does not."""
@@ -46,7 +48,7 @@ class UnboundServer(ServerProcess):
   chroot: ""
   pidfile: ""
   directory: "{self.directory}"
-  module-config: "validator iterator"
+  module-config: "{"validator iterator" if self.validates else "iterator"}"
   do-not-query-localhost: no
   local-zone: "test." nodefault
   val-log-level: 2

@@ -39,6 +39,10 @@ log = structlog.get_logger("sealroute")
 
 CONNECTOR_POLL_SECONDS = 1.0
 PURGE_EVERY = timedelta(hours=1)
+NOT_PROBED = (
+    "not probed: trust anchors, stub zones or root hints of your own are configured, and resolver.canary_signed, "
+    "canary_unsigned and canary_broken are not"
+)
 
 
 class Choosing:
@@ -115,7 +119,7 @@ class Gateway:
     store: Store
     clock: Clock
     resolver: Resolver
-    canary: Canary | None
+    canary: Canary
     policies: StsPolicies
     fetcher: PolicyFetcher
     sessions: Sessions
@@ -135,13 +139,12 @@ class Gateway:
         self._check_organizations()
         recovered = await self.store.queue.start_node(self.clock.now())
         await self.store.connectors.refresh()
-        if self.canary is not None:
-            self._resolver_changed(await self.canary.probe())
+        self._resolver_changed(await self.canary.probe())
         self._spawn("connectors", self._follow_connectors())
         self._spawn("lease", self._renew_lease())
         self._spawn("sts refresh", self.policies.refresh_loop(random.random))
         self._spawn("purge", self._purge())
-        if self.canary is not None:
+        if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("schedule", self.schedule.work())
         if self.http is not None:
@@ -235,9 +238,12 @@ class Gateway:
             await asyncio.sleep(PURGE_EVERY.total_seconds())
 
     def _resolver_changed(self, report: CanaryReport) -> None:
-        (log.info if report.can_validate else log.error)(
-            "resolver probed", can_validate=report.can_validate, text=report.sentence
-        )
+        if not report.probes and report.can_validate:
+            log.info("resolver not probed", text=NOT_PROBED)
+        elif report.can_validate:
+            log.info("resolver probed", can_validate=True, text=report.sentence)
+        else:
+            log.error("resolver probed", can_validate=False, text=report.sentence, advice=report.advice)
 
     # ------------------------------------------------------------------------------------------------------- health
 
@@ -267,9 +273,9 @@ class Gateway:
         return Part("store", True, f"{waiting} groups in the queue")
 
     def _resolver_health(self) -> Part:
-        if self.canary is None:
-            return Part("resolver", True, "not probed: the canary names are not set")
         report = self.canary.report
         if report is None:
             return Part("resolver", False, "not probed yet")
-        return Part("resolver", report.can_validate, report.sentence)
+        if not report.probes and report.can_validate:
+            return Part("resolver", True, NOT_PROBED)
+        return Part("resolver", report.can_validate, f"{report.sentence}. {report.advice}".rstrip(". "))

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sealroute.ports import PolicyFetcher, Resolver
+    from sealroute.ports import Clock, PolicyFetcher, Resolver
+    from sealroute.services.canary import Canary
     from sealroute.settings import Settings
     from sealroute.store.store import AdminStore
 
@@ -47,6 +49,52 @@ def open_resolver(settings: Settings) -> Resolver:
             timeout_seconds=wanted.timeout_seconds,
         )
     )
+
+
+def open_canary(settings: Settings, resolver: Resolver, clock: Clock) -> Canary:
+    """The gate that says whether the resolver may be believed."""
+    from sealroute.net.resolver_ad import AdBitResolver
+    from sealroute.services.canary import Canary, CanaryNames
+
+    wanted = settings.resolver
+    names = CanaryNames(*wanted.canaries) if wanted.canaries is not None else None
+    interval = timedelta(seconds=wanted.canary_interval_seconds)
+    if isinstance(resolver, AdBitResolver):
+        # Another one for each round: what it remembers would speak for a server that has stopped validating since.
+        config = resolver.config
+        return Canary(lambda: AdBitResolver(config), names, clock, interval, resolver.warning, resolver.forget)
+    return Canary(lambda: resolver, names, clock, interval)
+
+
+def describe_resolver(settings: Settings) -> dict[str, Any]:
+    """What is configured, as plain values: kind, whom it asks, and what it believes."""
+    wanted = settings.resolver
+    if wanted.kind.value == "ad":
+        return {"kind": "ad", "servers": list(wanted.servers), "trusted": wanted.trusted}
+    from sealroute.net.anchors import describe, iana_trust_anchors, read_trust_anchors
+
+    own = wanted.trust_anchor_file
+    anchors = iana_trust_anchors() if own is None else read_trust_anchors(own)
+    return {
+        "kind": "unbound",
+        "forwarders": list(wanted.forwarders),
+        "stubZones": [f"{stub.zone} at {', '.join(stub.addresses)}" for stub in wanted.stub_zones],
+        "rootHints": text_of(wanted.root_hints),
+        "trustAnchorFile": text_of(own),
+        "trustAnchors": [describe(anchor) for anchor in anchors],
+    }
+
+
+@contextlib.asynccontextmanager
+async def open_resolver_tools(settings: Settings) -> AsyncIterator[tuple[Resolver, Canary]]:
+    """What `sealroute resolver check` needs."""
+    from sealroute.net.clock import SystemClock
+
+    resolver = open_resolver(settings)
+    try:
+        yield resolver, open_canary(settings, resolver, SystemClock())
+    finally:
+        await resolver.close()
 
 
 def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:

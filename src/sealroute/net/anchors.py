@@ -10,7 +10,9 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+import dns.dnssec
 import dns.exception
 import dns.rdatatype
 import dns.zonefile
@@ -46,6 +48,15 @@ def read_trust_anchors(path: Path) -> tuple[str, ...]:
     except (OSError, UnicodeDecodeError) as error:
         raise OperatorError.one(str(path), f"the trust anchor file cannot be read ({error}).") from None
     return parse_trust_anchors(text, str(path))
+
+
+def describe(anchor: str) -> str:
+    """One anchor for people: `. DS, key tag 20326, algorithm RSASHA256`."""
+    rrset = dns.zonefile.read_rrsets(anchor, name=None, rdclass=None, default_ttl=0, origin=".", relativize=False)[0]
+    key: Any = rrset[0]
+    tag = key.key_tag if rrset.rdtype == dns.rdatatype.DS else dns.dnssec.key_id(key)
+    algorithm = dns.dnssec.algorithm_to_text(key.algorithm)
+    return f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)}, key tag {tag}, algorithm {algorithm}"
 
 
 @cache

@@ -108,6 +108,10 @@ class AdBitResolver:
     async def txt(self, name: str) -> Answer[str]:
         return await self._look_up(name, dnswire.TXT)
 
+    def forget(self) -> None:
+        """Drop what is cached: it was believed or not as the servers were then."""
+        self._cache.flush()
+
     async def close(self) -> None:
         """Nothing stays open between look-ups."""
 

@@ -160,7 +160,7 @@ CATALOGUE: dict[Reason, ReasonFacts] = {
         "4.7.324",
         "Our DNS resolver cannot tell valid DNSSEC from invalid, so nothing can be proven.",
         _O,
-        "Run `sealroute resolver check`; repair the resolver or the trust anchor.",
+        "Run `sealroute resolver check`, which says what is wrong; repair the resolver, the trust anchor or the clock.",
         security=True,
     ),
     Reason.STS_POLICY_FETCH_ERROR: _facts(

@@ -47,6 +47,8 @@ class Gather:
     port: int = 25
     trusted: Callable[[], bool] = _always
     """Whether the resolver passed its canaries."""
+    why_not: Callable[[], str] = str
+    """Why it is not trusted."""
 
     async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence:
         """Everything known about the way to a domain; `recheck` asks for the MTA-STS id once more [RFC 8461 §5]."""
@@ -61,7 +63,8 @@ class Gather:
         )
         # Trusted before and after: answers that came in between are no better than the worse of the two.
         trusted = trusted and self.trusted()
-        evidence = Evidence(domain, tuple(hops), tuple(sts), self.clock.now(), 0, port=self.port, resolver_trusted=trusted)
+        why_not = "" if trusted else self.why_not()
+        evidence = Evidence(domain, tuple(hops), tuple(sts), self.clock.now(), 0, self.port, trusted, why_not)
         return replace(evidence, ttl_seconds=_ttl(evidence))
 
     async def _hop(self, connector: Connector, name: str, look_tlsa: bool) -> Hop:

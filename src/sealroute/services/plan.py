@@ -45,7 +45,9 @@ class Plans:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        if kept.until <= asyncio.get_running_loop().time():
+        # What was planned while the resolver was trusted must not outlive that, and the other way round.
+        stale = kept.plan.evidence.resolver_trusted != self._gather.trusted()
+        if stale or kept.until <= asyncio.get_running_loop().time():
             del self._kept[key]
             return None
         return kept.plan

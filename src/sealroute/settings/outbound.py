@@ -72,11 +72,16 @@ class Resolver(Section):
         description="How often the resolver is probed for whether it can tell valid DNSSEC from invalid.",
     )
     canary_signed: DomainName | None = Field(
-        default=None, description="Canary: a name with A records in a correctly signed zone."
+        default=None,
+        description="Canary: a name with A records in a correctly signed zone. Default: two well-known ones, or, with trust "
+        "anchors, stub zones or root hints of your own, none: then nothing is probed unless all three canaries are named.",
     )
-    canary_unsigned: DomainName | None = Field(default=None, description="Canary: a name with A records in an unsigned zone.")
+    canary_unsigned: DomainName | None = Field(
+        default=None, description="Canary: a name with A records in an unsigned zone. Default: as for canary_signed."
+    )
     canary_broken: DomainName | None = Field(
-        default=None, description="Canary: a name whose signatures are deliberately broken."
+        default=None,
+        description="Canary: a name with A records whose signatures are deliberately broken. Default: as for canary_signed.",
     )
 
     @model_validator(mode="after")
@@ -84,9 +89,34 @@ class Resolver(Section):
         other = UNBOUND_ONLY if self.kind is ResolverKind.AD else AD_ONLY
         for name in other & self.model_fields_set:
             raise ValueError(f'{name} has no effect with kind = "{self.kind.value}"; take it out or change the kind')
+        missing = [name for name in PUBLIC_CANARIES if getattr(self, name) is None]
+        if self.own_tree and 0 < len(missing) < len(PUBLIC_CANARIES):
+            raise ValueError(f"{', '.join(missing)} is missing; name all three canaries or none")
         return self
 
+    @property
+    def own_tree(self) -> bool:
+        """Whether answers come from a tree of the operator's, where names of the public one may not exist."""
+        return bool(self.trust_anchor_file or self.root_hints or self.stub_zones)
 
+    @property
+    def canaries(self) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]] | None:
+        """The signed, unsigned and broken names to be probed; None: nothing is probed."""
+        named = [getattr(self, name) for name in PUBLIC_CANARIES]
+        if self.own_tree and None in named:
+            return None
+        signed, unsigned, broken = (
+            (name,) if name else public for name, public in zip(named, PUBLIC_CANARIES.values(), strict=True)
+        )
+        return signed, unsigned, broken
+
+
+PUBLIC_CANARIES = {
+    "canary_signed": ("iana.org", "isc.org"),
+    "canary_unsigned": ("google.com", "wikipedia.org"),
+    "canary_broken": ("dnssec-failed.org",),
+}
+"""What is probed in the public tree unless the operator names others: zones known for being as they are."""
 UNBOUND_ONLY = {"forwarders", "stub_zones", "root_hints", "trust_anchor_file", "special_names"}
 AD_ONLY = {"servers", "trusted"}
 

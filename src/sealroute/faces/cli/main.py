@@ -51,6 +51,7 @@ COMMANDS = {
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
     "connector": Command("connector", "Outbound connectors: list, get, new, set, remove, match, history."),
     "exception": Command("exception", "Timed exceptions for one recipient domain: add, list, end."),
+    "resolver": Command("resolver", "Check whether the resolver tells valid DNSSEC from invalid."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
