@@ -28,8 +28,8 @@ from simnet.internet import SENDER_DOMAIN, Internet
 from simnet.nameserver import free_port
 
 MODES = ("Opportunistic", "Mandatory", "None")
-DECIDED_SECONDS = 60.0
-DAY_SECONDS = 40.0
+DECIDED_SECONDS = 90.0
+DAY_SECONDS = 90.0
 CLOCK_SPEED = 8640.0
 """A day in ten seconds."""
 COLOURS = {"delivered": "green", "held": "yellow", "returned": "red"}
