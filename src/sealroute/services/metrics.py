@@ -101,7 +101,7 @@ _COMMITS = _Pulled("store_commits", "counter", "Commits of the store's writer.")
 _CHANGES = _Pulled("store_changes", "counter", "Changes in those commits; divided by the commits: the batch size.")
 _RESOLVER = _Pulled("resolver_can_validate", "gauge", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
 _POLICIES = _Pulled(
-    "mta_sts_cached_policies", "gauge", "Domains whose MTA-STS policy, or lack of one, is known without asking."
+    "mta_sts_cached_policies", "gauge", "Domains whose MTA-STS policy, or its lack, is known without asking."
 )
 PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _COMMITS, _CHANGES, _RESOLVER, _POLICIES)
 
