@@ -1,0 +1,189 @@
+"""Do the unit tests notice when the pure core is wrong?  `make mutation`, or `python tools/mutate.py [module ...]`.
+
+Every mutant of a module (tools/mutate_operators) is imported in its place in a forked process, and the module's tests run
+there until the first fails.  A mutant that no test notices has survived: it is either equivalent, and explained in
+docs/explain/mutation.md under its key, or a test is missing.  Exit code 1 when a survivor is not explained.
+
+`--list` prints every mutant and its fate; `--only TEXT` takes the mutants whose key contains the text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import importlib.abc
+import importlib.machinery
+import os
+import re
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, ModuleType
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPLAINED = ROOT / "docs" / "explain" / "mutation.md"
+TIMEOUT_SECONDS = 90.0
+"""A mutant that takes longer loops or waits, and counts as noticed; generous, for busy machines."""
+
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+from tools.mutate_operators import Mutant, mutants  # noqa: E402
+
+_DANE = ("test_dane_verify.py", "test_dane_records.py", "test_mutants_dane.py")
+_STS = ("test_mtasts_policy.py", "test_mtasts_txt.py", "test_mtasts_match.py", "test_mutants_mtasts.py")
+_POLICY = ("test_decide.py", "test_verdict.py", "test_mutants_policy.py")
+MODULES: dict[str, tuple[str, ...]] = {
+    "proto.dane.records": _DANE,
+    "proto.dane.verify": _DANE,
+    "proto.mtasts.match": _STS,
+    "proto.mtasts.policy": _STS,
+    "proto.mtasts.txt": _STS,
+    "policy.decide": _POLICY,
+    "policy.verdict": _POLICY,
+    "policy.table": _POLICY,
+    "policy.retry": ("test_retry.py", "test_mutants_policy.py"),
+}
+"""Each module with the tests that are to notice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of one mutant."""
+
+    module: str
+    mutant: Mutant
+    how: str
+    """`killed`, `broken` (it cannot be imported), `timeout` or `survived`."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.module}.{self.mutant.key}"
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Gives the mutant when its module is imported."""
+
+    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
+        self._name, self._path, self._tree = name, path, tree
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self._name:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=str(self._path))
+
+    def get_code(self, fullname: str) -> CodeType:
+        return compile(self._tree, str(self._path), "exec")
+
+    def get_source(self, fullname: str) -> str:
+        return ast.unparse(self._tree)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Mutation check of the pure core.")
+    parser.add_argument("module", nargs="*", help=f"of {', '.join(MODULES)}; all when none is named")
+    parser.add_argument("--list", action="store_true", help="print every mutant")
+    parser.add_argument("--only", default="", help="mutants whose key contains this text")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    wanted = parser.parse_args()
+    unknown = [name for name in wanted.module if name not in MODULES]
+    if unknown:
+        parser.error(f"{unknown[0]} is none of {', '.join(MODULES)}")
+    os.chdir(ROOT)
+    preload()
+    started = time.monotonic()
+    fates: list[Fate] = []
+    for module in wanted.module or MODULES:
+        path = ROOT / "src" / "sealroute" / (module.replace(".", "/") + ".py")
+        source = path.read_text()
+        if run(module, path, ast.parse(source)) != "survived":
+            print(f"the tests of {module} fail without any mutation")
+            return 2
+        chosen = [mutant for mutant in mutants(source) if wanted.only in f"{module}.{mutant.key}"]
+        with ThreadPoolExecutor(wanted.jobs) as pool:
+            ends = pool.map(lambda mutant: run(module, path, mutant.tree), chosen)  # noqa: B023
+            found = [Fate(module, mutant, how) for mutant, how in zip(chosen, ends, strict=True)]
+        fates += found
+        counts = Counter(fate.how for fate in found)
+        print(
+            f"{module:22} {len(found):5} mutants  " + ", ".join(f"{count} {how}" for how, count in counts.items()), flush=True
+        )
+        if wanted.list:
+            print("\n".join(f"    {fate.how:9} {fate.mutant.line:4} {fate.key}" for fate in found), flush=True)
+    return conclude(fates, time.monotonic() - started)
+
+
+def conclude(fates: list[Fate], seconds: float) -> int:
+    """Print the survivors and the sum; the exit code."""
+    explained = set(re.findall(r"^- `` (.+?) ``", EXPLAINED.read_text(), re.M)) if EXPLAINED.exists() else set()
+    survivors = [fate for fate in fates if fate.how == "survived"]
+    open_ones = [fate for fate in survivors if fate.key not in explained]
+    for fate in open_ones:
+        print(f"SURVIVED  {fate.module.replace('.', '/')}.py:{fate.mutant.line}  {fate.key}")
+    print(
+        f"{len(fates)} mutants: {len(fates) - len(survivors)} noticed, {len(survivors)} survived, of which "
+        f"{len(survivors) - len(open_ones)} are explained; {seconds:.0f} seconds"
+    )
+    return 1 if open_ones else 0
+
+
+def preload() -> None:
+    """Import what no mutant can change, so that forks need not."""
+    import cryptography.x509
+    import dns.message
+    import hypothesis.strategies
+    import OpenSSL.crypto
+    import pytest
+    import pytest_asyncio
+
+    import sealroute.base.chain
+    import sealroute.base.pem
+    import simnet.pki
+
+    hypothesis.settings.register_profile("mutation", derandomize=True, database=None, deadline=None, max_examples=60)
+    hypothesis.settings.load_profile("mutation")
+    assert all((cryptography, dns, OpenSSL, pytest, pytest_asyncio, sealroute, simnet))
+
+
+def run(module: str, path: Path, tree: ast.Module) -> str:
+    """Run the module's tests against this tree in a forked process; what became of the mutant."""
+    process = os.fork()
+    if process == 0:
+        _child(f"sealroute.{module}", path, tree, MODULES[module])
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            return {0: "survived", 1: "killed"}.get(code, "broken")
+        time.sleep(0.01)
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    return "timeout"
+
+
+def _child(name: str, path: Path, tree: ast.Module, tests: tuple[str, ...]) -> None:
+    """Never returns."""
+    code = 3
+    with contextlib.suppress(BaseException):
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        import pytest
+
+        sys.meta_path.insert(0, _Mutated(name, path, tree))
+        files = [str(ROOT / "tests" / "unit" / test) for test in tests]
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=no", "-W", "ignore"]
+        code = int(pytest.main([*options, *(file for file in files if os.path.exists(file))]))
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
