@@ -13,6 +13,8 @@ services/sessions and deliver, net/*.  Only the store, the clock and the notices
 world; each has zones, addresses and certificates of its own.  So in definitions and results alike `contoso` and `fabrikam` stand
 for names of the scenario's own, 192.0.2.0 to .3 for its addresses, port 25 for the one in use, `…` for what differs from run to run.
 
+An expected line that ends with `…` leaves its end open.
+
 Whatever the line says is held against what the mail host saw: delivered means exactly one copy, encrypted unless it says plain;
 everything else means that nothing arrived.
 """

@@ -208,7 +208,7 @@ class Lab:
         by_modes = dict(zip(scenario.expected, runs, strict=True))
         _check_together(scenario, runs)
         _check_shadow(scenario, by_modes)
-        return {named(modes): ran.line for modes, ran in by_modes.items()}
+        return {named(modes): _agreeing(scenario.expected[modes], ran.line) for modes, ran in by_modes.items()}
 
     async def run(self, scenario: Scenario, modes: Modes, cache: PolicyCache | None = None) -> Ran:
         """Send one message under these modes; `cache` in place of one that holds what the scenario says is cached."""
@@ -283,6 +283,11 @@ class Lab:
         else:
             assert copies[0].tls_version in ("TLSv1.2", "TLSv1.3"), f"{line}, with TLS {copies[0].tls_version!r}"
             assert copies[0].sni == (requirement.sni or ""), f"{line}, with SNI {copies[0].sni!r}"
+
+
+def _agreeing(expected: str, line: str) -> str:
+    """The expected line where that leaves its end open and agrees, else the line as it was."""
+    return expected if expected.endswith("…") and line.startswith(expected[:-1]) else line
 
 
 def world_of(scenarios: Sequence[Scenario]) -> Any:

@@ -21,6 +21,7 @@ from tests.real.scenario import (
     PLAIN,
     PLAIN_OK,
     REQUIRETLS,
+    STS_CERT,
     STS_FETCH,
     STS_OK,
     TLS_CHAIN,
@@ -193,6 +194,10 @@ UNTRUSTED = (
              resolver_trusted=False, policy=Policy(("elsewhere.test",)),
              opportunistic="held 450 4.4.8 MX hosts of contoso.test failed MTA-STS validation: "
              "mx.contoso.test is not among: elsewhere.test" + report("validation-failure")),
+    Scenario(name="resolver-cannot-validate-policy-fails", rows="dane-usable sts-enforce resolver-cannot-validate",
+             resolver_trusted=False, policy=Policy(),
+             opportunistic=f"{STS_CERT}UntrustedRoot: the certificate is self-signed (CN=mx.contoso.test)"
+             + report("certificate-not-trusted")),
     Scenario(name="requiretls-policy-not-fetched", rows="dane-absent sts-fetch-error requiretls", require_tls=True,
              policy=Policy(behaviour=Serving.NOT_FOUND), hosts=(Host(tlsa=(), servers=(SPEAKS,)),),
              opportunistic=f"{STS_FETCH}neither DANE nor MTA-STS authenticates it, as REQUIRETLS asks. "
