@@ -74,13 +74,16 @@ class Demo:
             gateway = next(iter(gateways.values()))
             for mode, configured in gateways.items():
                 self.add_connector(configured, mode)
-            await gateway.start()
-            await self.send_all()
-            self.outcomes = await self.wait(gateways)
-            self.show()
-            self.show_reasons()
-            self.why(gateways["Mandatory"])
-            await gateway.stop()
+            try:
+                await gateway.start()
+                await self.send_all()
+                self.outcomes = await self.wait(gateways)
+                self.show()
+                self.show_reasons()
+                self.why(gateways["Mandatory"])
+            finally:
+                # Also on Ctrl-C or a closed terminal: no gateway is left behind.
+                await gateway.stop()
             await self.pass_a_day(net, gateway)
         self.next_steps(time.monotonic() - started)
         return 1 if self.wrong or not self.notice else 0
@@ -175,16 +178,17 @@ class Demo:
         fast = Gateway(gateway.folder, toml, "fast")
         held = sum(case.expected(mode).startswith("held") for mode, case in everything())
         self.console.print(f"\nA day passes in {86400 / CLOCK_SPEED:.0f} seconds; held mail is tried again, then returned ...")
-        await fast.start()
-        deadline = time.monotonic() + DAY_SECONDS
-        while time.monotonic() < deadline:
-            await asyncio.sleep(0.2)
-            notices = [item.content for item in net.mail.messages if SENDER_DOMAIN in item.recipients[0]]
-            returned = [notice for notice in notices if b"Action: failed" in notice]
-            self.notice = next((notice for notice in returned if is_ndr_of(notice, "dane-mismatch")), b"")
-            if self.notice and len(returned) >= held:
-                break
-        await fast.stop()
+        try:
+            await fast.start()
+            deadline = time.monotonic() + DAY_SECONDS
+            returned: list[bytes] = []
+            while time.monotonic() < deadline and not (self.notice and len(returned) >= held):
+                await asyncio.sleep(0.2)
+                notices = [item.content for item in net.mail.messages if SENDER_DOMAIN in item.recipients[0]]
+                returned = [notice for notice in notices if b"Action: failed" in notice]
+                self.notice = next((notice for notice in returned if is_ndr_of(notice, "dane-mismatch")), b"")
+        finally:
+            await fast.stop()
         if self.notice:
             self.console.print(f"{len(returned)} messages were returned.")
             self.console.print(Panel(Text(human_part(self.notice)), title="The sender of a returned message reads"))
