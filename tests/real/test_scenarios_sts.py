@@ -246,13 +246,13 @@ NO_POLICY = (
 CACHED = "sts-enforce sts-cached"
 MISMATCHED = policy_text("mx.fabrikam.test")
 CACHE = (
-    published("cached-and-txt-gone", STS_OK, rows="sts-enforce", policy=None, cached=ENFORCE, mandatory=STS_OK),
+    published("cached-and-txt-gone", STS_OK, rows=CACHED, policy=None, cached=ENFORCE, mandatory=STS_OK),
     published("cached-and-txt-gone-mismatch", f"{STS_MX}mx.contoso.test is not among: mx.fabrikam.test"
-              + report("validation-failure"), rows="sts-enforce-mismatch", policy=None, cached=MISMATCHED,
+              + report("validation-failure"), rows="sts-enforce-mismatch sts-cached", policy=None, cached=MISMATCHED,
               mandatory=f"{STS_MX}mx.contoso.test is not among: mx.fabrikam.test" + report("validation-failure")),
-    published("cached-and-txt-malformed", STS_OK, rows="sts-enforce", policy=Policy(txt=("v=STSv1;",)), cached=ENFORCE,
+    published("cached-and-txt-malformed", STS_OK, rows=CACHED, policy=Policy(txt=("v=STSv1;",)), cached=ENFORCE,
               mandatory=STS_OK),
-    published("cached-and-txt-twice", STS_OK, rows="sts-enforce", policy=Policy(txt=("v=STSv1; id=1;", "v=STSv1; id=2;")),
+    published("cached-and-txt-twice", STS_OK, rows=CACHED, policy=Policy(txt=("v=STSv1; id=1;", "v=STSv1; id=2;")),
               cached=ENFORCE, mandatory=STS_OK),
     published("cached-and-fetch-fails", STS_OK, rows=CACHED, policy=Policy(behaviour=Behaviour.NOT_FOUND), cached=ENFORCE,
               mandatory=STS_OK),

@@ -416,6 +416,12 @@ def test_dane_decides_and_sts_is_only_observed_unless_mandatory() -> None:
 def test_cached_policy_is_named_in_the_rows() -> None:
     cached = make.sts(source=StsSource.CACHED, failure=FetchFailure.FETCH_ERROR, failure_detail="timeout")
     assert "sts-cached" in only(decide(make.connector(NONE), make.evidence(policies=(cached,)))).rows
+    for status in (TxtStatus.NONE, TxtStatus.INVALID):
+        gone = make.sts(source=StsSource.CACHED, txt_parsed=StsTxt(status))
+        assert "sts-cached" in only(decide(make.connector(NONE), make.evidence(policies=(gone,)))).rows
+    for source in (StsSource.FETCHED, StsSource.CACHED):
+        fine = make.sts(source=source)
+        assert "sts-cached" not in only(decide(make.connector(NONE), make.evidence(policies=(fine,)))).rows
 
 
 @pytest.mark.parametrize(

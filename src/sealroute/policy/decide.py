@@ -203,6 +203,13 @@ def match_host(host: str, patterns: tuple[str, ...]) -> bool:
     return match(host, patterns) is not None
 
 
+def _only_cached(evidence: StsEvidence) -> bool:
+    """Whether the policy in force is there only because it was kept: TXT is gone or invalid, or the fetch failed."""
+    txt = evidence.txt_parsed
+    failed = evidence.failure is not None or (txt is not None and txt.status is not TxtStatus.OK)
+    return evidence.source is StsSource.CACHED and failed
+
+
 def _no_policy_row(evidence: StsEvidence) -> str:
     if evidence.failure is FetchFailure.POLICY_INVALID:
         return "sts-policy-invalid"
@@ -297,7 +304,7 @@ def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence
     # What an untrusted resolver says of DNSSEC is no failure of the destination's.
     reports = (DANE[d_row].reported if trusted else None, d_cell.reported, STS[s_row].reported)
     reported = tuple(item for item in reports if item is not None)
-    if policy is not None and policy.source is StsSource.CACHED and policy.failure is not None:
+    if policy is not None and _only_cached(policy):
         rows.append("sts-cached")
     if any(answer is not None and answer.failed for answer in (host.a, host.aaaa)):
         rows.append("host-address-unknown" if _addresses_unknown(host) else "dane-address-partial")
@@ -325,17 +332,17 @@ def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence
 def _ruled_out(host: HostEvidence, hop: Hop, row: str, cell: Cell) -> Finding | None:
     """Why the host cannot be dialled for DANE's or its addresses' sake."""
     if cell.then is Then.RULED_OUT and cell.reason is not None:
-        return Finding(cell.reason, _dane_detail(host, hop, row), host.name, hop.name)
+        return Finding(cell.reason, dane_detail(host, hop, row), host.name, hop.name)
     if _addresses_unknown(host):
         bogus = any(answer is not None and answer.security is Security.BOGUS for answer in (host.a, host.aaaa))
         reason = Reason.DNSSEC_INVALID if bogus else Reason.DNS_FAILED
-        return Finding(reason, _dane_detail(host, hop, "dane-address-unknown"), host.name, hop.name)
+        return Finding(reason, dane_detail(host, hop, "dane-address-unknown"), host.name, hop.name)
     if not addresses(host):
         return Finding(Reason.NO_ADDRESS, f"{host.name} has neither A nor AAAA records", host.name, hop.name)
     return None
 
 
-def _dane_detail(host: HostEvidence, hop: Hop, row: str) -> str:
+def dane_detail(host: HostEvidence, hop: Hop, row: str) -> str:
     """The precise cause behind a DANE row, in one clause."""
     match row:
         case "dane-address-unknown":
