@@ -20,7 +20,6 @@ from typing import Any
 import pytest_asyncio
 
 from sealroute.base.chain import TrustRoots
-from sealroute.base.dnsdata import Answer, Mx, Tlsa
 from sealroute.base.mail import Envelope, Message, Recipient
 from sealroute.net.clock import SystemClock
 from sealroute.net.dial import SmtpDialer
@@ -36,8 +35,7 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.requirement import Protection
 from sealroute.policy.table import DANE, STS, TOGETHER_ROWS
 from sealroute.policy.verdict import judge
-from sealroute.ports import CachedPolicy, Group, PolicyCache, Resolver, Settled
-from sealroute.services.attempts import Run
+from sealroute.ports import CachedPolicy, Group, PolicyCache, Settled
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
 from sealroute.services.plan import Plans
@@ -51,68 +49,12 @@ from simnet.zones import World
 from tests.real.scenario import Modes, Scenario, named
 from tests.real.scenario_build import FAULTY, NAME_SERVER, POLICY_HOST, Builder, Names, Parts
 from tests.real.scenario_certs import Pki
+from tests.real.scenario_standins import AskedResolver, MemoryCache, NoNotices
 
 RESOLVER_SECONDS = 3.0
 FETCH_SECONDS = 2.0
 AT_ONCE = 8
 TOGETHER = {row.name for row in TOGETHER_ROWS}
-
-
-class AskedResolver:
-    """ports.Resolver that notes what is asked."""
-
-    def __init__(self, resolver: Resolver) -> None:
-        self._resolver = resolver
-        self.asked: list[tuple[str, str]] = []
-
-    async def mx(self, name: str) -> Answer[Mx]:
-        self.asked.append(("MX", name))
-        return await self._resolver.mx(name)
-
-    async def a(self, name: str) -> Answer[str]:
-        self.asked.append(("A", name))
-        return await self._resolver.a(name)
-
-    async def aaaa(self, name: str) -> Answer[str]:
-        self.asked.append(("AAAA", name))
-        return await self._resolver.aaaa(name)
-
-    async def tlsa(self, name: str) -> Answer[Tlsa]:
-        self.asked.append(("TLSA", name))
-        return await self._resolver.tlsa(name)
-
-    async def txt(self, name: str) -> Answer[str]:
-        self.asked.append(("TXT", name))
-        return await self._resolver.txt(name)
-
-    async def close(self) -> None:
-        """The resolver is everybody's."""
-
-
-class MemoryCache:
-    """ports.PolicyCache."""
-
-    def __init__(self, *policies: CachedPolicy) -> None:
-        self._policies = {policy.domain: policy for policy in policies}
-
-    async def get(self, domain: str) -> CachedPolicy | None:
-        return self._policies.get(domain)
-
-    async def put(self, policy: CachedPolicy) -> None:
-        self._policies[policy.domain] = policy
-
-    async def remove(self, domain: str) -> None:
-        self._policies.pop(domain, None)
-
-    async def expiring(self, before: datetime, limit: int) -> list[CachedPolicy]:
-        return [policy for policy in self._policies.values() if policy.expires_at < before][:limit]
-
-
-class NoNotices:
-    """What services/bounce would make of a run is tested elsewhere."""
-
-    def after_run(self, message: Message, run: Run) -> tuple[tuple[Message, tuple[Group, ...]], ...]:
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
