@@ -87,7 +87,7 @@ class World:
             cast(Queue, self),
             cast(Clock, Wall()),
             Scheduler(self.has_room, self.handover),
-            IdSource(lambda count: next(octets).to_bytes(count, "big")),
+            IdSource(lambda count: b"".join(next(octets).to_bytes(8, "big") for _ in range(count // 8))),
         )
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
 def rfc3339(moment: datetime) -> str:
@@ -24,7 +26,13 @@ def parse_rfc3339(text: str) -> datetime:
 
 def rfc5322(moment: datetime) -> str:
     """The moment as a mail header date [RFC 5322 §3.3]."""
-    return format_datetime(moment.astimezone(UTC))
+    return _rfc5322_of_second((moment - EPOCH) // _SECOND)
+
+
+@lru_cache(maxsize=16)
+def _rfc5322_of_second(seconds: int) -> str:
+    """Every message has one, and a busy gateway takes many a second."""
+    return format_datetime(EPOCH + seconds * _SECOND)
 
 
 def to_us(moment: datetime) -> int:

@@ -14,6 +14,7 @@ from sealroute.base import times
 
 Random = Callable[[int], bytes]
 """So many random octets."""
+BLOCK_OCTETS = 512
 
 
 class IdSource:
@@ -21,10 +22,18 @@ class IdSource:
 
     def __init__(self, random: Random = secrets.token_bytes) -> None:
         self._random = random
+        self._drawn = b""
 
     def __call__(self, now: datetime) -> str:
         milliseconds, microseconds = divmod(times.to_us(now), 1000)
         fraction = microseconds * 4096 // 1000
-        tail = int.from_bytes(self._random(8), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        tail = int.from_bytes(self._eight_octets(), "big") & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
         digits = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}7{fraction:03x}{tail:016x}"
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def _eight_octets(self) -> bytes:
+        """Drawn in blocks: asking the system for each id costs more than making the id."""
+        if not self._drawn:
+            self._drawn = self._random(BLOCK_OCTETS)
+        octets, self._drawn = self._drawn[:8], self._drawn[8:]
+        return octets

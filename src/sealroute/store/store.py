@@ -18,6 +18,7 @@ from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
+from sealroute.store.history import SqlDrift, SqlHistory
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
@@ -40,6 +41,7 @@ class AdminStore:
         self.users = SqlUsers(database)
         self.organizations = SqlOrganizations(database)
         self.exceptions = SqlExceptions(database)
+        self.drift = SqlDrift(database)
 
     def close(self) -> None:
         self._database.close()
@@ -57,6 +59,7 @@ class Store:
         self.queue = DurableQueue(database, self.writer, self._readers, node_id, lease)
         self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
+        self.history = SqlHistory(self.writer, self._readers)
 
     def __repr__(self) -> str:
         return f"<Store {self._database!r}, {self.writer!r}>"
