@@ -7,6 +7,7 @@ goes back to the queue; nothing accepted is lost whichever way the process ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import Coroutine, Sequence
@@ -25,9 +26,11 @@ from sealroute.net.smtp_in import ListenerConfig, SmtpIn
 from sealroute.policy.choose import ConnectorIndex
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.exceptions import TimedException, apply
+from sealroute.policy.history import Drift
 from sealroute.ports import Clock, PolicyFetcher, Resolver, Settled
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
+from sealroute.services.history import History
 from sealroute.services.metrics import Metrics, QueueState
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
@@ -107,6 +110,12 @@ class Watch:
                 event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
             )
 
+    def drifted(self, drift: Drift) -> None:
+        self._metrics.drifted(drift)
+        (log.warning if drift.kind.weaker else log.info)(
+            drift.kind.value, organization=drift.organization, domain=drift.domain, text=drift.sentence
+        )
+
     def trouble(self, what: str, error: BaseException) -> None:
         log.error(what, error=str(error), kind=type(error).__name__, exc_info=error)
 
@@ -127,6 +136,7 @@ class Gateway:
     smtp_in: SmtpIn
     authenticator: Authenticator
     metrics: Metrics
+    history: History
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
     bound: list[tuple[str, int]] = field(default_factory=list)
@@ -146,6 +156,7 @@ class Gateway:
         self._spawn("purge", self._purge())
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
+        self._spawn("history", self.history.work())
         self._spawn("schedule", self.schedule.work())
         if self.http is not None:
             await self.http.start()
@@ -171,6 +182,8 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.http is not None:
             await self.http.stop()
+        with contextlib.suppress(SealrouteError):  # a memory that is lost is made again
+            await self.history.flush()
         await self.sessions.close()
         await self.policies.close()
         await self.fetcher.close()
@@ -233,6 +246,7 @@ class Gateway:
         while True:
             try:
                 await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
             except SealrouteError as error:
                 log.error("old trace records could not be removed", error=str(error))
             await asyncio.sleep(PURGE_EVERY.total_seconds())

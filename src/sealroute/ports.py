@@ -15,6 +15,7 @@ from sealroute.policy.attempt import Attempt, RecipientFate
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import FetchFailure
 from sealroute.policy.exceptions import TimedException
+from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts
 
@@ -299,6 +300,27 @@ class PolicyCache(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryChange:
+    """What is remembered of one destination, before and from now on, and the events that make the difference."""
+
+    before: Remembered | None
+    after: Remembered
+    events: tuple[Drift, ...] = ()
+
+
+class HistoryStore(Protocol):
+    """What destinations had, shared by nodes."""
+
+    async def known(self, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Remembered]:
+        """What is remembered of these destinations (organisation, domain)."""
+        ...
+
+    async def record(self, changes: Sequence[HistoryChange]) -> list[Drift]:
+        """Keep it; returns the events that were written, which are those that no other node has written before."""
+        ...
+
+
 # ------------------------------------------------------------------------- the store, as administrators and faces use it
 # Synchronous: the CLI calls these directly, a server calls them in a worker thread.
 
@@ -355,6 +377,18 @@ class ExceptionStore(Protocol):
 
     def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
         """The exception as it was until now; raises OperatorError when there is none in force of that id."""
+        ...
+
+
+class DriftLog(Protocol):
+    """Changes of destinations' protection, read side."""
+
+    def events(self, organization: str, domain: str | None = None, limit: int = 1000) -> list[Drift]:
+        """The newest first."""
+        ...
+
+    def remembered(self, organization: str, domain: str | None = None, limit: int = 1000) -> list[Remembered]:
+        """By domain."""
         ...
 
 

@@ -14,11 +14,12 @@ from sealroute.faces.cli.context import Context
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
+from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
-from sealroute.ports import Change, ExceptionStore, Group, GroupState, QueueItem, TraceEvent, TraceQuery, TraceRow
+from sealroute.ports import Change, DriftLog, ExceptionStore, Group, GroupState, QueueItem, TraceEvent, TraceQuery, TraceRow
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.settings import Settings
@@ -257,6 +258,16 @@ class FakeConnectors:
         return 0
 
 
+class NoDrift:
+    """ports.DriftLog of a gateway to which nothing happened."""
+
+    def events(self, organization: str, domain: str | None = None, limit: int = 1000) -> list[Drift]:
+        return []
+
+    def remembered(self, organization: str, domain: str | None = None, limit: int = 1000) -> list[Remembered]:
+        return []
+
+
 @dataclass
 class FakeStore:
     connectors: FakeConnectors = field(default_factory=FakeConnectors)
@@ -265,6 +276,7 @@ class FakeStore:
     users: FakeUsers = field(default_factory=FakeUsers)
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
+    drift: DriftLog = field(default_factory=NoDrift)
     closed: bool = False
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
+from sealroute.policy.history import Drift
 from sealroute.policy.requirement import Protection
 from sealroute.ports import GroupState, Settled
 
@@ -100,9 +101,7 @@ _OLDEST = _Pulled("queue_oldest_age_seconds", "gauge", "Age of the oldest messag
 _COMMITS = _Pulled("store_commits", "counter", "Commits of the store's writer.")
 _CHANGES = _Pulled("store_changes", "counter", "Changes in those commits; divided by the commits: the batch size.")
 _RESOLVER = _Pulled("resolver_can_validate", "gauge", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
-_POLICIES = _Pulled(
-    "mta_sts_cached_policies", "gauge", "Domains whose MTA-STS policy, or its lack, is known without asking."
-)
+_POLICIES = _Pulled("mta_sts_cached_policies", "gauge", "Domains whose MTA-STS policy, or its lack, is known without asking.")
 PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _COMMITS, _CHANGES, _RESOLVER, _POLICIES)
 
 
@@ -164,6 +163,7 @@ class Metrics:
             "mandatory_shadow", "Attempts that would (or would not) have satisfied a Mandatory mode.", "mode", "satisfied"
         )
         self._seconds = self._histogram("attempt_seconds", "How long the parts of attempts took.", _SECONDS, "part")
+        self._drift = self._counter("drift", "Changes of destinations' protection (`sealroute drift list` names them).", "kind")
         self._children: dict[tuple[int, tuple[str, ...]], Counter] = {}
         self._parts = {part: self._seconds.labels(part) for part in ("resolve", "connect", "tls", "transaction")}
 
@@ -178,6 +178,10 @@ class Metrics:
             self._attempt(attempt)
         if settled.notices:
             self._notices.inc(len(settled.notices))
+
+    def drifted(self, drift: Drift) -> None:
+        """A destination's protection changed."""
+        self._inc(self._drift, drift.kind.value)
 
     def _attempt(self, attempt: Attempt) -> None:
         reason = attempt.finding.reason.value if attempt.finding else NO_REASON

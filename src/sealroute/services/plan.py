@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +33,8 @@ class Plans:
 
     def __init__(self, gather: Gather, max_plans: int = MAX_PLANS) -> None:
         self._gather = gather
+        self.made: Callable[[Connector, Plan], None] | None = None
+        """Hears of every plan newly made; must be quick."""
         self._max = max_plans
         self._kept: OrderedDict[Key, _Kept] = OrderedDict()
         self._under_way: dict[Key, asyncio.Future[Plan]] = {}
@@ -79,6 +82,8 @@ class Plans:
     async def _make(self, key: Key, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool) -> Plan:
         evidence = await self._gather.evidence(connector, domain, wishes, recheck=recheck)
         plan = decide(connector, evidence, wishes)
+        if self.made is not None:
+            self.made(connector, plan)
         self._kept.pop(key, None)
         if evidence.ttl_seconds > 0:
             self._kept[key] = _Kept(plan, asyncio.get_running_loop().time() + evidence.ttl_seconds)

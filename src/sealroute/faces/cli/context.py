@@ -20,7 +20,7 @@ from sealroute.base.errors import OperatorError
 
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
-    from sealroute.ports import ConnectorStore, ExceptionStore, Organizations, QueueAdmin, Traces, Users
+    from sealroute.ports import ConnectorStore, DriftLog, ExceptionStore, Organizations, QueueAdmin, Traces, Users
     from sealroute.settings import Settings
 
 SYSTEM_CONFIG = Path("/etc/sealroute/sealroute.toml")
@@ -42,6 +42,8 @@ class AdminStores(Protocol):
     def organizations(self) -> Organizations: ...
     @property
     def exceptions(self) -> ExceptionStore: ...
+    @property
+    def drift(self) -> DriftLog: ...
     def close(self) -> None: ...
 
 
