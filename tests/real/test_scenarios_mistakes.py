@@ -18,6 +18,7 @@ from simnet.recursive import UnboundServer
 from simnet.signing import Signing
 from tests.real.scenario import (
     DANE_OK,
+    NO_ANSWER,
     NO_RECORD,
     NO_STARTTLS,
     PLAIN,
@@ -50,8 +51,7 @@ def lame(name: str, fault: Fault, line: str = TLSA_UNKNOWN, *, slow: bool = Fals
 
 
 SERVFAIL = lame("servfail", Fault.SERVFAIL)
-SILENT = lame("silent", Fault.SILENT, TLSA_UNKNOWN.replace("SERVFAIL: no name server gave a usable answer", "no answer within 3 s"),
-              slow=True)  # fmt: skip
+SILENT = lame("silent", Fault.SILENT, TLSA_UNKNOWN.replace(NO_ANSWER, "no answer within 3 s"), slow=True)
 UNSIGNED_MX = Scenario(
     name="unsigned-mx", rows="dane-insecure", zone=Signing.UNSIGNED, mx=("10 mx.fabrikam.test.",),
     zones={"fabrikam.test": Signing.NSEC}, hosts=(Host("mx.fabrikam.test", WRONG),),
