@@ -117,6 +117,8 @@ class Received:
     content: bytes = field(repr=False)
     at: float
     """Wall clock, seconds since 1970."""
+    connection: int = 0
+    """The number of the connection it came over, among all that were opened to this MailHost."""
 
 
 class MailHost:
@@ -256,6 +258,7 @@ class _Server(asyncio.Protocol):
         self._transport = transport = cast(asyncio.Transport, transport)
         self._host.connections.add(self)
         self._host.dialled += 1
+        self._number = self._host.dialled
         self._loop = asyncio.get_running_loop()
         ip, port = transport.get_extra_info("sockname")[:2]
         self._listener = f"{ip}:{port}"
@@ -496,7 +499,7 @@ class _Server(asyncio.Protocol):
             version = (self._tls.version() or "") if self._tls else ""
             self._host.store(
                 Received(sim_id(content), self._listener, self.peer, version, getattr(self._tls, "sim_sni", ""), self._helo,
-                         self._mail, tuple(self._recipients), content, time.time())
+                         self._mail, tuple(self._recipients), content, time.time(), self._number)
             )  # fmt: skip
         elif not self._recipients:
             self._out.append(b"554 5.5.1 No valid recipients\r\n")
