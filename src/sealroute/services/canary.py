@@ -135,10 +135,11 @@ class Canary:
         """How many rounds in a row were good."""
         self.names = names
         self.report: CanaryReport | None = None if names else CanaryReport(clock.now(), standing=standing)
+        self._trusted = self.report is not None and self.report.can_validate
 
     def trusted(self) -> bool:
-        """Whether DNSSEC claims may be believed; False until the first round is done."""
-        return self.report is not None and self.report.can_validate
+        """Whether DNSSEC claims may be believed; False until the first round is done.  Asked for every message."""
+        return self._trusted
 
     def why_not(self) -> str:
         """Why they may not; empty when they may."""
@@ -161,6 +162,7 @@ class Canary:
             # Twice: a look-up under way when the gate opened may have ended after the first time.
             self._forget()
         self.report = report
+        self._trusted = report.can_validate
         return report
 
     async def loop(self, changed: Callable[[CanaryReport], None]) -> None:
