@@ -8,7 +8,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2] / "src" / "sealroute"
 PURE = ("base", "proto", "policy")
-IMPURE_MODULES = {"asyncio", "socket", "ssl", "sqlalchemy", "logging", "structlog", "time", "random", "secrets", "httpx", "uvloop"}
+IMPURE_MODULES = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "sqlalchemy",
+    "logging",
+    "structlog",
+    "time",
+    "random",
+    "secrets",
+    "httpx",
+    "uvloop",
+}
 MAY_IMPORT = {
     "base": {"base"},
     "proto": {"base"},

@@ -38,7 +38,9 @@ FULL = Attempt(
         "mx.contoso.com", ("dane-usable",), True, dane=DaneCheck("mx.contoso.com", (TLSA,), ("contoso.com",))
     ),
     facts=HandshakeFacts(NOW, True, OK, "", "TLSv1.3", "TLS_AES_256_GCM_SHA384", (b"leaf", b"issuer")),
-    verdict=Verdict(LATER, Protection.TLS, CheckResult(False, TlsRptResult.VALIDATION_FAILURE, "no match"), would_satisfy_dane=False),
+    verdict=Verdict(
+        LATER, Protection.TLS, CheckResult(False, TlsRptResult.VALIDATION_FAILURE, "no match"), would_satisfy_dane=False
+    ),
     reused_connection=True,
     replies=(("MAIL FROM:<anna@fabrikam.com>", OK), ("RCPT", Reply(451, ("later", "please"), Enhanced(4, 7, 1)))),
     recipients=(
