@@ -81,7 +81,7 @@ class DurableQueue:
         for notice, groups in settled.notices:
             rows += _arrival(notice, groups, None)
             size += len(notice.content)
-        await self._writer.run(Job(rows, otherwise=facts, size_bytes=size, mend=True))
+        await self._writer.run(Job(rows, otherwise=facts, size_bytes=size, mend=True, patient=True))
         now_us = to_us(settled.attempts[-1].at) if settled.attempts else 0
         for attempt in settled.attempts:
             if attempt.evidence is not None:
@@ -220,6 +220,23 @@ class DurableQueue:
         """Extend this node's lease and take back what nodes with expired leases held."""
         back: int = await self._writer.run(Job(call=lambda connection: self._renew(connection, to_us(now))))
         return back
+
+    async def take_over(self, node_id: str, now: datetime) -> int:
+        """Take back at once what a node held that is known to be dead, and never comes back under this name."""
+        back: int = await self._writer.run(Job(call=lambda connection: self._take_over(connection, node_id, to_us(now))))
+        return back
+
+    def recover(self, now: datetime) -> int:
+        """Take back what all nodes held, without being one; for a parent that holds the gateway lock, before its workers run."""
+        if not self.alone:
+            return 0
+        with self._database.write() as connection:
+            connection.execute(delete(node))
+            return self._take_back(connection, to_us(now), spare="")
+
+    def _take_over(self, connection: Connection, node_id: str, now_us: int) -> int:
+        connection.execute(delete(node).where(node.c.id == node_id))
+        return self._take_back(connection, now_us, spare=self.node_id)
 
     def _start(self, connection: Connection, now_us: int) -> int:
         if self.alone:

@@ -1,4 +1,4 @@
-"""The one writer of a gateway process: a thread that commits together whatever has queued up since its last commit.
+"""The one writer of a gateway process: a thread that commits together whatever was handed in since its last commit.
 
 A commit costs a disk flush whether it holds one message or a hundred, so callers never commit for themselves: they hand in a
 Job and wait.  Rules:
@@ -11,6 +11,9 @@ Job and wait.  Rules:
 * When a batch fails because of one job, each job is run by itself, and only the guilty one fails.  When the database itself
   fails (disk full, locked, gone), all fail at once with StoreUnavailable; the next batch begins afresh.
 * The backlog is bounded in jobs and bytes; who comes later waits for room.
+* The thread gets one batch at a time, at the end of a turn of the event loop, and the loop hears of it once: two threads that
+  take the interpreter from each other for every job cost more than the job.  A patient job does not begin a batch by itself
+  before PATIENCE_SECONDS are over; it rides with whoever comes.
 
 Elsewhere: the statements are in store/statements.
 """
@@ -23,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
 from sqlalchemy import Connection
@@ -37,7 +40,7 @@ MAX_BACKLOG_JOBS = 4096
 MAX_BACKLOG_BYTES = 64 << 20
 MAX_BATCH_JOBS = 512
 MAX_BATCH_BYTES = 16 << 20
-
+PATIENCE_SECONDS = 0.02
 
 Rows = Sequence[tuple[Statement, Sequence[Row]]]
 
@@ -53,6 +56,8 @@ class Job:
     size_bytes: int = 0
     mend: bool = False
     """Characters that the database refuses in a text (lone surrogates, NUL) may be replaced: better than never recorded."""
+    patient: bool = False
+    """May wait PATIENCE_SECONDS for company: nobody outside waits for it."""
     abandoned: Callable[[Any], None] | None = None
     """Called in the event loop with the outcome when it is committed and its caller was cancelled meanwhile."""
     future: asyncio.Future[Any] | None = field(default=None, repr=False)
@@ -69,11 +74,16 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._batches: SimpleQueue[list[Job] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connection: Connection | None = None
         self._closed = False
+        self._pending: deque[Job] = deque()
+        """Handed in, and not yet with the thread."""
+        self._committing = False
+        self._hand_over_due = False
+        self._patience: asyncio.TimerHandle | None = None
         self._backlog_jobs = 0
         self._backlog_bytes = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -107,7 +117,9 @@ class Writer:
         job.future = self._loop.create_future()
         self._backlog_jobs += 1
         self._backlog_bytes += job.size_bytes
-        self._jobs.put(job)
+        self._pending.append(job)
+        if not self._committing:
+            self._hand_over_soon(patient=job.patient)
         return job.future
 
     async def run(self, job: Job) -> Any:
@@ -120,13 +132,46 @@ class Writer:
             return
         self._closed = True
         if self._thread is not None:
-            self._jobs.put(None)
+            while self._pending:
+                self._batches.put(self._next_batch())
+            self._batches.put(None)
             await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
             await asyncio.sleep(0)  # lets the last results, already handed to the loop, arrive
 
     # ------------------------------------------------------------------------------------------- in the event loop
 
+    def _hand_over_soon(self, *, patient: bool) -> None:
+        """At the end of this turn of the loop, so that what else happens in it comes along; or when patience ends."""
+        assert self._loop is not None
+        if not patient:
+            if not self._hand_over_due:
+                self._hand_over_due = True
+                self._loop.call_soon(self._hand_over)
+        elif self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._hand_over_due = False
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        if self._pending and not self._committing:
+            self._committing = True
+            self._batches.put(self._next_batch())
+
+    def _next_batch(self) -> list[Job]:
+        batch: list[Job] = []
+        size = 0
+        while self._pending and len(batch) < MAX_BATCH_JOBS and size < MAX_BATCH_BYTES:
+            job = self._pending.popleft()
+            batch.append(job)
+            size += job.size_bytes
+        return batch
+
     def _deliver(self, jobs: list[Job]) -> None:
+        self._committing = False
+        if self._pending:
+            self._hand_over_soon(patient=all(job.patient for job in self._pending))
         for job in jobs:
             self._backlog_jobs -= 1
             self._backlog_bytes -= job.size_bytes
@@ -148,31 +193,12 @@ class Writer:
     # ----------------------------------------------------------------------------------------------- in the thread
 
     def _run(self) -> None:
-        running = True
-        while running:
-            jobs, running = self._collect()
-            if jobs:
-                self._apply(jobs)
-                with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
-                    assert self._loop is not None
-                    self._loop.call_soon_threadsafe(self._deliver, jobs)
+        while (jobs := self._batches.get()) is not None:
+            self._apply(jobs)
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+                assert self._loop is not None
+                self._loop.call_soon_threadsafe(self._deliver, jobs)
         self._disconnect()
-
-    def _collect(self) -> tuple[list[Job], bool]:
-        """The next batch, waiting for its first job, and whether to go on after it."""
-        jobs: list[Job] = []
-        size = 0
-        job = self._jobs.get()
-        while job is not None:
-            jobs.append(job)
-            size += job.size_bytes
-            if len(jobs) >= MAX_BATCH_JOBS or size >= MAX_BATCH_BYTES:
-                return jobs, True
-            try:
-                job = self._jobs.get_nowait()
-            except Empty:
-                return jobs, True
-        return jobs, False
 
     def _apply(self, jobs: list[Job]) -> None:
         """Run the jobs in one transaction, or one by one when that fails; never raises."""
