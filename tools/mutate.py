@@ -99,7 +99,8 @@ def main() -> int:
     os.chdir(ROOT)
     preload()
     started = time.monotonic()
-    fates: list[Fate] = []
+    explained = set(re.findall(r"^- `` (.+?) ``", EXPLAINED.read_text(), re.M)) if EXPLAINED.exists() else set()
+    total: Counter[str] = Counter()
     for module in wanted.module or MODULES:
         path = ROOT / "src" / "sealroute" / (module.replace(".", "/") + ".py")
         source = path.read_text()
@@ -109,29 +110,26 @@ def main() -> int:
         chosen = [mutant for mutant in mutants(source) if wanted.only in f"{module}.{mutant.key}"]
         with ThreadPoolExecutor(wanted.jobs) as pool:
             ends = pool.map(lambda mutant: run(module, path, mutant.tree), chosen)  # noqa: B023
-            found = [Fate(module, mutant, how) for mutant, how in zip(chosen, ends, strict=True)]
-        fates += found
-        counts = Counter(fate.how for fate in found)
-        print(
-            f"{module:22} {len(found):5} mutants  " + ", ".join(f"{count} {how}" for how, count in counts.items()), flush=True
-        )
-        if wanted.list:
-            print("\n".join(f"    {fate.how:9} {fate.mutant.line:4} {fate.key}" for fate in found), flush=True)
-    return conclude(fates, time.monotonic() - started)
-
-
-def conclude(fates: list[Fate], seconds: float) -> int:
-    """Print the survivors and the sum; the exit code."""
-    explained = set(re.findall(r"^- `` (.+?) ``", EXPLAINED.read_text(), re.M)) if EXPLAINED.exists() else set()
-    survivors = [fate for fate in fates if fate.how == "survived"]
-    open_ones = [fate for fate in survivors if fate.key not in explained]
-    for fate in open_ones:
-        print(f"SURVIVED  {fate.module.replace('.', '/')}.py:{fate.mutant.line}  {fate.key}")
+            fates = [Fate(module, mutant, how) for mutant, how in zip(chosen, ends, strict=True)]
+        total += show(module, fates, explained, everything=wanted.list)
     print(
-        f"{len(fates)} mutants: {len(fates) - len(survivors)} noticed, {len(survivors)} survived, of which "
-        f"{len(survivors) - len(open_ones)} are explained; {seconds:.0f} seconds"
+        f"{total['mutants']} mutants: {total['mutants'] - total['survived']} noticed, {total['survived']} survived, of which "
+        f"{total['explained']} are explained; {time.monotonic() - started:.0f} seconds"
     )
-    return 1 if open_ones else 0
+    return 1 if total["survived"] > total["explained"] else 0
+
+
+def show(module: str, fates: list[Fate], explained: set[str], *, everything: bool) -> Counter[str]:
+    """Print one module's result; the counts."""
+    counts = Counter(fate.how for fate in fates)
+    survivors = [fate for fate in fates if fate.how == "survived"]
+    unexplained = [fate for fate in survivors if fate.key not in explained]
+    print(f"{module:22} {len(fates):5} mutants  " + ", ".join(f"{count} {how}" for how, count in counts.items()), flush=True)
+    for fate in fates if everything else unexplained:
+        what = "SURVIVED" if fate in unexplained else fate.how
+        print(f"    {what:9} {fate.mutant.line:4}  {fate.key}", flush=True)
+    found = {"mutants": len(fates), "survived": len(survivors), "explained": len(survivors) - len(unexplained)}
+    return Counter(found)
 
 
 def preload() -> None:
