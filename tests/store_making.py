@@ -7,12 +7,12 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
 from sealroute.base.status import Enhanced, Reply
@@ -32,6 +32,31 @@ EVIDENCE = Evidence("contoso.com", (), (), NOW, 300)
 _numbers = count(1)
 
 
+class Server(Protocol):
+    """A database server, as tests/real/postgres has one."""
+
+    def database(self) -> str: ...
+    def url(self, database: str) -> str: ...
+    def connect(self, database: str) -> Any: ...
+
+
+@dataclass
+class Where:
+    """Where stores are made: in files, or on a server, one database for each folder."""
+
+    server: Server | None = None
+    databases: dict[Path, str] = field(default_factory=dict)
+
+    def database(self, folder: Path) -> str:
+        assert self.server is not None
+        if folder not in self.databases:
+            self.databases[folder] = self.server.database()
+        return self.databases[folder]
+
+
+where = Where()
+
+
 @cache
 def _template() -> Path:
     """An empty store, made once: migrations take a while."""
@@ -43,7 +68,9 @@ def _template() -> Path:
 
 
 def url_in(folder: Path) -> str:
-    """The URL of a new, empty store in the folder."""
+    """The URL of the folder's store; the first time it is new and empty."""
+    if where.server is not None:
+        return where.server.url(where.database(folder))
     path = folder / "sealroute.db"
     if not path.exists():
         shutil.copy(_template(), path)
@@ -51,19 +78,36 @@ def url_in(folder: Path) -> str:
 
 
 @contextmanager
-def peek(folder: Path) -> Iterator[sqlite3.Connection]:
-    """The database itself, to look at and to disturb."""
-    connection = sqlite3.connect(folder / "sealroute.db", isolation_level=None)
+def peek(folder: Path) -> Iterator[Any]:
+    """The database itself, to look at and to disturb: a connection of the driver's."""
+    if where.server is not None:
+        connection = where.server.connect(where.database(folder))
+    else:
+        connection = sqlite3.connect(folder / "sealroute.db", isolation_level=None)
     try:
         yield connection
     finally:
         connection.close()
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps every writer of `sts_policy` waiting."""
+    with peek(folder) as other:
+        if where.server is None:
+            other.execute("BEGIN IMMEDIATE")
+        else:
+            other.execute("BEGIN")
+            other.execute("LOCK TABLE sts_policy IN EXCLUSIVE MODE")
+        yield
+        other.execute("COMMIT")
+
+
 def rows(folder: Path, sql: str) -> list[Any]:
     """What a query says; single columns bare."""
     with peek(folder) as connection:
-        found = connection.execute(sql).fetchall()
+        cursor = connection.execute(sql)
+        found = cursor.fetchall() if cursor.description else []
     return [row[0] if len(row) == 1 else row for row in found]
 
 

@@ -175,6 +175,15 @@ class GroupState(Enum):
     """Held by an administrator; released or removed by one."""
 
 
+class Changed(Enum):
+    """What another node or an administrator changed in a store that nodes share."""
+
+    QUEUE = "queue"
+    """Something became due now."""
+    CONNECTORS = "connectors"
+    """Connectors or exceptions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Group:
     """All still undelivered recipients of one message in one domain: the unit of delivery, retry and hold."""

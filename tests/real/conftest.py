@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from tests.real.postgres import postgres as postgres
+
 NEEDED = {"nsd": "nsd", "unbound": "unbound", "postfix": "postfix", "openssl": "openssl"}
 """Program and Debian package."""
 

@@ -256,6 +256,35 @@ async def other(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
     await opened.close()
 
 
+async def lose_lease(other: Store) -> None:
+    """The other node was there all the time, ours was not."""
+    assert await other.queue.renew_node(NOW + HOUR) == 0  # it was away itself for an hour: nobody is dead yet
+    assert await other.queue.renew_node(NOW + HOUR) == 1
+
+
+async def test_after_the_store_was_away_every_node_gets_a_turn_to_renew(store: Store, other: Store, tmp_path: Path) -> None:
+    await accept(store)
+    assert await other.queue.renew_node(NOW + HOUR) == 0
+    assert await store.queue.renew_node(NOW + HOUR) == 0
+    assert await other.queue.renew_node(NOW + HOUR + timedelta(seconds=20)) == 0
+    assert groups(tmp_path) == [("active", "node-a")]
+
+
+async def test_a_starting_node_leaves_others_to_their_leases(store: Store, tmp_path: Path) -> None:
+    await accept(store)
+    late = open_store(url_in(tmp_path), node_id="node-b")
+    assert await late.queue.start_node(NOW + HOUR) == 0
+    assert await late.queue.renew_node(NOW + HOUR + timedelta(seconds=20)) == 1
+    await late.close()
+
+
+async def test_evidence_that_two_attempts_share_goes_in_once(store: Store, tmp_path: Path) -> None:
+    _, group = await accept(store)
+    settled = run_of(group, bob=Fate.DEFERRED)
+    await store.queue.settle(replace(settled, attempts=settled.attempts * 2))
+    assert (rows(tmp_path, "SELECT count(*) FROM evidence"), rows(tmp_path, "SELECT count(*) FROM attempt")) == ([1], [2])
+
+
 async def test_a_silent_nodes_groups_come_back_when_its_lease_ends(store: Store, other: Store) -> None:
     _, group = await accept(store)
     later = NOW + timedelta(seconds=60)
@@ -294,7 +323,7 @@ async def test_settling_after_the_lease_was_lost_records_and_changes_nothing_els
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     message, group = await accept(store)
-    await other.queue.renew_node(NOW + HOUR)
+    await lose_lease(other)
     (taken,) = await other.queue.take_due(NOW + HOUR, 10)
     notice = message_to("anna@fabrikam.com")
     settled = replace(run_of(group, bob=Fate.DELIVERED), notices=((notice, (group_of(notice, "fabrikam.com"),)),))
@@ -310,7 +339,7 @@ async def test_deferring_after_the_lease_was_lost_does_not_take_the_group_back(
     store: Store, other: Store, tmp_path: Path
 ) -> None:
     _, group = await accept(store)
-    await other.queue.renew_node(NOW + HOUR)
+    await lose_lease(other)
     await other.queue.take_due(NOW + HOUR, 10)
     await store.queue.settle(run_of(group, bob=Fate.DEFERRED))
     await store.queue.release([group.id])

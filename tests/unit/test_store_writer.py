@@ -16,7 +16,7 @@ from sealroute.store import writer as writer_module
 from sealroute.store.engine import Database
 from sealroute.store.statements import DELETE_POLICY, LARGEST, PUT_POLICY, Statement
 from sealroute.store.writer import Job, Writer
-from tests.store_making import peek, rows, url_in
+from tests.store_making import locked, rows, url_in
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_only_the_guilty_job_fails(writer: Writer, tmp_path: Path) -> None
     bad = Job([(PUT_POLICY, [("bad.test", None, "", 0, 0, 0)])])
     results = await asyncio.gather(*map(writer.run, [put("a.test"), bad, put("b.test")]), return_exceptions=True)
     assert domains(tmp_path) == ["a.test", "b.test"]
-    assert "NOT NULL constraint failed: sts_policy.policy_id" in str(results[1])
+    assert "policy_id" in str(results[1])
     assert [type(result) for result in results] == [type(None), StoreUnavailable, type(None)]
 
 
@@ -136,11 +136,8 @@ async def test_a_lock_that_is_never_released_is_given_up(tmp_path: Path, monkeyp
     monkeypatch.setattr(engine_module, "LOCK_WAIT_SECONDS", 0.05)
     database = Database(url_in(tmp_path))
     writer = Writer(database)
-    with peek(tmp_path) as other:
-        other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match="database is locked"):
-            await writer.run(put("a.test"))
-        other.execute("COMMIT")
+    with locked(tmp_path), pytest.raises(StoreUnavailable, match=r"database is locked|lock timeout"):
+        await writer.run(put("a.test"))
     await writer.run(put("b.test"))
     assert domains(tmp_path) == ["b.test"]
     await writer.close()
@@ -148,13 +145,11 @@ async def test_a_lock_that_is_never_released_is_given_up(tmp_path: Path, monkeyp
 
 
 async def test_a_locked_database_is_waited_for(writer: Writer, tmp_path: Path) -> None:
-    with peek(tmp_path) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path):
         waiting = asyncio.ensure_future(writer.run(put("a.test")))
         await asyncio.sleep(0.05)
         assert not waiting.done()
-        other.execute("COMMIT")
-        await asyncio.wait_for(waiting, 10)
+    await asyncio.wait_for(waiting, 10)
     assert domains(tmp_path) == ["a.test"]
 
 
@@ -165,12 +160,10 @@ async def test_late_comers_wait_for_room(
     writer: Writer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, size: int
 ) -> None:
     monkeypatch.setattr(writer_module, limit, value)
-    with peek(tmp_path) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with locked(tmp_path):
         running = [asyncio.ensure_future(writer.run(put(f"{number}.test", size))) for number in range(8)]
         await asyncio.sleep(0.02)
         assert "2 jobs waiting" in repr(writer)
-        other.execute("COMMIT")
     await asyncio.wait_for(asyncio.gather(*running), 10)
     assert len(domains(tmp_path)) == 8
 

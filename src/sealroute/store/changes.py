@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 
 from sealroute.base.times import to_us
+from sealroute.ports import Changed
+from sealroute.store.notify import notify
 from sealroute.store.schema import connector_change, counter
 
 VERSION = "connector_version"
@@ -40,6 +42,7 @@ def note_change(
 def grow_version(connection: Connection) -> None:
     """Make running gateways look."""
     connection.execute(update(counter).where(counter.c.name == VERSION).values(value=counter.c.value + 1))
+    notify(connection, Changed.CONNECTORS)
 
 
 def version(connection: Connection) -> int:

@@ -2,8 +2,10 @@
 
 * SQLite: write-ahead log, `synchronous=FULL` (a commit that returned is on the disk), foreign keys held.  No memory map: an I/O
   error would be a SIGBUS instead of an exception.  Caches are bounded; the log is folded back every 32 MiB.
-* `read()` sees one snapshot.  `write()` holds the write lock from its start (SQLite: BEGIN IMMEDIATE), so that what it reads is
-  what it changes.
+* PostgreSQL: a commit that returned is on the server's disk, also where `synchronous_commit` is off for others.  A server that
+  has vanished is noticed within a minute; a node that has, lets go of its locks as soon.
+* `read()` sees one snapshot.  `write()` holds a write lock from its start, so that what it reads is what it changes (SQLite:
+  BEGIN IMMEDIATE; PostgreSQL: among administrators, by an advisory lock; nodes at work are kept apart by the rows' owner).
 * Whatever the database raises leaves this file as StoreUnavailable.
 
 Elsewhere: the hot path's own connection and its grouping of commits is in store/writer; the schema's upgrade in store/upgrade.
@@ -24,7 +26,7 @@ from sqlite3 import Connection as SqliteConnection
 from sqlite3 import OperationalError as SqliteOperationalError
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, Table, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError, SQLAlchemyError
@@ -65,9 +67,13 @@ class Database:
             self.path = Path(str(parsed.database)).absolute()
             self.engine = _sqlite_engine(self.path)
         elif backend == "postgresql":
-            self.engine = create_engine(parsed, pool_size=8, max_overflow=8, pool_pre_ping=True)
+            self.engine = _postgresql_engine(parsed)
         else:
             raise OperatorError.one("store url", f"{backend} is not supported.", _FIX)
+
+        self._reading = self.engine
+        if backend == "postgresql":
+            self._reading = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     def __repr__(self) -> str:
         return f"<Database {self.path or self.engine.url.render_as_string()}>"
@@ -90,18 +96,25 @@ class Database:
     @contextlib.contextmanager
     def read(self) -> Iterator[Connection]:
         """A snapshot to read from."""
-        with named_errors(), self.engine.connect() as connection, connection.begin():
+        with named_errors(), self._reading.connect() as connection, connection.begin():
             yield connection
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that is committed at the end, or undone by an exception."""
         with named_errors(), self.writer_connection() as connection, connection.begin():
+            if self.path is None:
+                connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
             yield connection
 
     def writer_connection(self) -> Connection:
         """A connection whose transactions are all writing ones; the caller begins, commits and names errors."""
         return self.engine.connect().execution_options(sealroute_write=True)
+
+    def connect_alone(self) -> Any:
+        """A driver's connection outside the pool, for who keeps it long; raises the driver's errors."""
+        arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
+        return self.engine.dialect.connect(*arguments, **options, **_unless_given(self.engine.url))
 
     def upsert(self, table: Table, *keys: str) -> Executable:
         """INSERT that on an equal key replaces the rest of the row."""
@@ -116,6 +129,25 @@ class Database:
 
 
 _FIX = "Use sqlite:////absolute/path/sealroute.db or postgresql+psycopg://user@host/database."
+_WRITE_LOCK = 0x5EA1_0002
+_NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 20,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+    "application_name": "sealroute",
+}
+"""How libpq notices that the server is gone, where the URL does not say otherwise; seconds, and milliseconds in the last."""
+_SESSION = """
+SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
+                                        ELSE current_setting('synchronous_commit') END, false),
+       set_config('lock_timeout', '{lock}ms', false),
+       set_config('idle_in_transaction_session_timeout', '60s', false),
+       set_config('tcp_keepalives_idle', '20', false),
+       set_config('tcp_keepalives_interval', '10', false),
+       set_config('tcp_keepalives_count', '3', false)
+"""
 
 
 @contextlib.contextmanager
@@ -131,6 +163,33 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     """The error in a word to the operator: the database's own, without the statement and its values."""
     original = getattr(error, "orig", None) or error
     return StoreUnavailable(f"the store cannot be used: {type(original).__name__}: {str(original).strip() or 'no details'}")
+
+
+def _unless_given(url: URL) -> dict[str, Any]:
+    return {name: value for name, value in _NETWORK.items() if name not in url.query}
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    if url.drivername == "postgresql":  # as providers give it; SQLAlchemy would look for another driver
+        url = url.set(drivername="postgresql+psycopg")
+    if url.drivername != "postgresql+psycopg":
+        raise OperatorError.one("store url", f"the driver {url.get_driver_name()} is not supported.", _FIX)
+    try:
+        engine = create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True, connect_args=_unless_given(url))
+    except ImportError as error:
+        raise OperatorError.one(
+            "store url", f"PostgreSQL's driver is missing: {error}.", "Install Sealroute as sealroute[postgresql]."
+        ) from None
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: Any) -> None:
+        encoding = connection.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise OperatorError.one("store", f"the database's encoding is {encoding}.", "Create it with ENCODING 'UTF8'.")
+        connection.execute(_SESSION.format(lock=int(LOCK_WAIT_SECONDS * 1000)))
+        connection.commit()
+
+    return engine
 
 
 def _sqlite_engine(path: Path) -> Engine:

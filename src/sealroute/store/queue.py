@@ -13,16 +13,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, true, update
 
 from sealroute.base.mail import Message
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.attempt import Attempt, Fate
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.record import evidence_record
-from sealroute.ports import Group, GroupState, Settled, TraceEvent
+from sealroute.ports import Changed, Group, GroupState, Settled, TraceEvent
 from sealroute.store import statements as sql
 from sealroute.store.engine import Database, Readers
+from sealroute.store.notify import notify, wakes
 from sealroute.store.records import (
     AttemptTexts,
     Remembered,
@@ -56,6 +57,9 @@ class DurableQueue:
         self._attempts = AttemptTexts()
         self._evidence: Remembered[tuple[str, str]] = Remembered(512)
         self._evidence_used: dict[str, int] = {}
+        self._wake = wakes(database, node_id)
+        """Tells the other nodes, in the same transaction, that something is due now."""
+        self._renewed_us = 0
         self.alone = False
         """True when no other gateway can be running (the gateway lock is held): every other node is dead."""
 
@@ -68,6 +72,8 @@ class DurableQueue:
         """Take a message in; durable when this returns.  Raises StoreUnavailable; then nothing of it is stored."""
         rows = _arrival(message, groups, self.node_id if active else None)
         rows.append((sql.INSERT_EVENT, list(map(event_row, events))))
+        if not active:
+            rows += self._wake
         job = Job(rows, size_bytes=len(message.content))
         if active:
             job.abandoned = lambda outcome: self._give_back(groups)
@@ -79,7 +85,7 @@ class DurableQueue:
         rows = [*facts, *self._verdict(settled)]
         size = 0
         for notice, groups in settled.notices:
-            rows += _arrival(notice, groups, None)
+            rows += [*_arrival(notice, groups, None), *self._wake]
             size += len(notice.content)
         await self._writer.run(Job(rows, otherwise=facts, size_bytes=size, mend=True, patient=True))
         now_us = to_us(settled.attempts[-1].at) if settled.attempts else 0
@@ -150,12 +156,13 @@ class DurableQueue:
         if group_ids:
             earliest_us = 0 if not_before is None else to_us(not_before)
             rows = [(earliest_us, group_id, self.node_id) for group_id in group_ids]
-            await self._writer.run(Job([(sql.RELEASE_GROUP, rows)]))
+            await self._writer.run(Job([(sql.RELEASE_GROUP, rows), *self._wake]))
 
     def _give_back(self, groups: Sequence[Group]) -> None:
         """The caller was cancelled before it could work on them."""
         if groups:
-            self._writer.submit_now(Job([(sql.RELEASE_GROUP, [(0, group.id, self.node_id) for group in groups])]))
+            rows = [(0, group.id, self.node_id) for group in groups]
+            self._writer.submit_now(Job([(sql.RELEASE_GROUP, rows), *self._wake]))
 
     async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
         """Lease up to `limit` due groups, oldest due first; none of the domains in `full`."""
@@ -212,13 +219,19 @@ class DurableQueue:
     # ------------------------------------------------------------------------------------------------------ nodes
 
     async def start_node(self, now: datetime) -> int:
-        """Register this node and take back what dead nodes held, and what a node of this name held before it died."""
+        """Register this node and take back what a node of this name held before it died; alone, what any node held."""
         back: int = await self._writer.run(Job(call=lambda connection: self._start(connection, to_us(now))))
+        self._renewed_us = to_us(now)
         return back
 
     async def renew_node(self, now: datetime) -> int:
-        """Extend this node's lease and take back what nodes with expired leases held."""
+        """Extend this node's lease and take back what nodes with expired leases held.
+
+        Not at once after a time in which this node itself could not renew: the store was away, then, for the others too, and
+        they shall have a turn to renew before they are taken for dead.
+        """
         back: int = await self._writer.run(Job(call=lambda connection: self._renew(connection, to_us(now))))
+        self._renewed_us = to_us(now)
         return back
 
     async def take_over(self, node_id: str, now: datetime) -> int:
@@ -227,48 +240,52 @@ class DurableQueue:
         return back
 
     def recover(self, now: datetime) -> int:
-        """Take back what all nodes held, without being one; for a parent that holds the gateway lock, before its workers run."""
+        """Take back what all nodes held, without being one: for a parent that holds the gateway lock and runs no worker yet."""
         if not self.alone:
             return 0
         with self._database.write() as connection:
             connection.execute(delete(node))
-            return self._take_back(connection, to_us(now), spare="")
+            return self._take_back(connection, to_us(now), true())
 
     def _take_over(self, connection: Connection, node_id: str, now_us: int) -> int:
         connection.execute(delete(node).where(node.c.id == node_id))
-        return self._take_back(connection, now_us, spare=self.node_id)
+        return self._take_back(connection, now_us, recipient_group.c.owner == node_id)
 
     def _start(self, connection: Connection, now_us: int) -> int:
         if self.alone:
             connection.execute(delete(node))
         else:
             connection.execute(delete(node).where(node.c.id == self.node_id))
-        back = self._take_back(connection, now_us, spare="")
+        back = self._take_back(connection, now_us, recipient_group.c.owner == self.node_id if not self.alone else true())
         self._extend(connection, now_us)
         group = recipient_group.c  # on PostgreSQL two nodes that finish a message's last two groups at once leave it behind
         connection.execute(delete(message).where(~exists(select(1).where(group.message_id == message.c.id))))
         return back
 
     def _renew(self, connection: Connection, now_us: int) -> int:
+        late = now_us - self._renewed_us > self.lease // timedelta(microseconds=1)
         self._extend(connection, now_us)
-        return self._take_back(connection, now_us, spare=self.node_id)
+        if late:
+            return 0
+        dead = and_(node.c.lease_until_us < now_us, node.c.id != self.node_id)
+        connection.execute(delete(node).where(dead))
+        leased = exists(select(1).where(node.c.id == recipient_group.c.owner))
+        return self._take_back(connection, now_us, and_(recipient_group.c.owner != self.node_id, ~leased))
 
     def _extend(self, connection: Connection, now_us: int) -> None:
         until = now_us + self.lease // timedelta(microseconds=1)
         connection.execute(self._database.upsert(node, "id"), {"id": self.node_id, "lease_until_us": until})
 
-    def _take_back(self, connection: Connection, now_us: int, spare: str) -> int:
-        """Groups whose owner has no running lease become due at once; rows of dead nodes go."""
-        group = recipient_group.c
-        dead = and_(node.c.lease_until_us < now_us, node.c.id != spare)
-        connection.execute(delete(node).where(dead))
-        leased = exists(select(1).where(node.c.id == group.owner))
+    def _take_back(self, connection: Connection, now_us: int, whose: ColumnElement[bool]) -> int:
+        """Groups of dead owners become due at once."""
         back = connection.execute(
             update(recipient_group)
-            .where(group.state == ACTIVE, group.owner != spare, ~leased)
+            .where(recipient_group.c.state == ACTIVE, whose)
             .values(state=QUEUED, owner=None, next_attempt_us=now_us)
-        )
-        return back.rowcount
+        ).rowcount
+        if back:
+            notify(connection, Changed.QUEUE, self.node_id)
+        return back
 
 
 def _arrival(arrived: Message, groups: Sequence[Group], owner: str | None) -> list[tuple[Statement, list[Row]]]:

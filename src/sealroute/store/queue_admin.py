@@ -2,7 +2,7 @@
 
 Changes are made in slices of some hundred groups, so that a command for a long queue does not keep the gateway from writing.
 Each slice looks again at the state: what a node has taken meanwhile is left alone.  The gateway notices by asking when the
-next group is due.
+next group is due; on PostgreSQL it is woken.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from sqlalchemy import Connection, case, delete, exists, insert, or_, select, up
 
 from sealroute.base.names import domain as compared
 from sealroute.base.times import from_us, to_us
-from sealroute.ports import GroupState, QueueItem, TraceEvent
+from sealroute.ports import Changed, GroupState, QueueItem, TraceEvent
 from sealroute.store.engine import Database
+from sealroute.store.notify import notify
 from sealroute.store.patterns import matches
 from sealroute.store.records import event_row, group_of, recipients_of
 from sealroute.store.schema import message, recipient_group, trace_event, trace_message
@@ -77,6 +78,8 @@ class SqlQueueAdmin:
                 changed += connection.execute(
                     update(recipient_group).where(group.id.in_(some), group.state == state.value).values(**values)
                 ).rowcount
+                if "next_attempt_us" in values:
+                    notify(connection, Changed.QUEUE)
         return changed
 
     def remove(self, ids: Sequence[str], now: datetime, actor: str) -> int:

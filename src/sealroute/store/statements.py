@@ -24,20 +24,26 @@ LARGEST = 64
 class Statement:
     """One SQL statement for any number of rows; equal only to itself."""
 
-    __slots__ = ("exact", "rank", "sql", "width")
+    __slots__ = ("exact", "keyed", "rank", "sql", "width")
 
-    def __init__(self, rank: int, width: int, sql: str, *, exact: bool = False) -> None:
-        """`sql` has `{rows}` where the rows go, each of `width` values; `exact`: every row must change one row."""
+    def __init__(self, rank: int, width: int, sql: str, *, exact: bool = False, keyed: bool = False) -> None:
+        """`sql` has `{rows}` where the rows go, each of `width` values; `exact`: every row must change one row; `keyed`: it
+        inserts or replaces by the first value, of rows with the same the last counts.
+        """
         self.rank = rank
         self.width = width
         self.sql = sql
         self.exact = exact
+        self.keyed = keyed
 
     def __repr__(self) -> str:
         return f"<Statement {self.sql[:60]}...>"
 
     def run(self, cursor: Any, mark: str, rows: Sequence[Row]) -> int:
         """Run it for every row on a DBAPI cursor whose parameters are marked so; returns how many rows changed."""
+        if self.keyed and len(rows) > 1:
+            # PostgreSQL refuses to replace a row twice, and two nodes that took the same rows in another order would deadlock.
+            rows = sorted({row[0]: row for row in rows}.values())
         changed, start, count = 0, 0, len(rows)
         while start < count:
             size = min(LARGEST, 1 << ((count - start).bit_length() - 1))
@@ -56,7 +62,7 @@ def _text(statement: Statement, mark: str, size: int) -> str:
 
 def _insert(rank: int, table: Table, columns: Sequence[str], suffix: str = "") -> Statement:
     names = ", ".join(f'"{table.columns[name].name}"' for name in columns)
-    return Statement(rank, len(columns), f"INSERT INTO {table.name} ({names}) VALUES {{rows}}{suffix}")
+    return Statement(rank, len(columns), f"INSERT INTO {table.name} ({names}) VALUES {{rows}}{suffix}", keyed=bool(suffix))
 
 
 def _given(*columns: str) -> str:

@@ -11,14 +11,17 @@ import fcntl
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 from sealroute.base.errors import OperatorError, StoreUnavailable
+from sealroute.ports import Changed
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.history import SqlDrift, SqlHistory
+from sealroute.store.notify import Listener
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
@@ -60,6 +63,7 @@ class Store:
         self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
+        self._listener: Listener | None = None
 
     def __repr__(self) -> str:
         return f"<Store {self._database!r}, {self.writer!r}>"
@@ -75,8 +79,18 @@ class Store:
         self._lock = _locked(path.with_name(path.name + ".gateway-lock"))
         self.queue.alone = True
 
+    def on_change(self, callback: Callable[[Changed], None]) -> None:
+        """Call back, in the running event loop, when others changed something, or may have.
+
+        On PostgreSQL only, and only the first callback; elsewhere changes are seen by looking from time to time.
+        """
+        if self._database.path is None and self._listener is None:
+            self._listener = Listener(self._database, self.queue.node_id, callback)
+
     async def close(self) -> None:
         """Commit what was handed in and let go of everything."""
+        if self._listener is not None:
+            await self._listener.close()
         await self.writer.close()
         await asyncio.get_running_loop().run_in_executor(None, self._readers.close)
         self.admin.close()

@@ -41,6 +41,8 @@ MAX_BACKLOG_BYTES = 64 << 20
 MAX_BATCH_JOBS = 512
 MAX_BATCH_BYTES = 16 << 20
 PATIENCE_SECONDS = 0.02
+_ANOTHER_WON = ("40001", "40P01")
+"""PostgreSQL: serialization failure, deadlock.  Each job by itself takes fewer locks, and will pass."""
 
 Rows = Sequence[tuple[Statement, Sequence[Row]]]
 
@@ -264,6 +266,8 @@ class Writer:
 
     def _whole_database(self, error: Exception) -> bool:
         """True when no job of the batch can be to blame."""
+        if getattr(getattr(error, "orig", error), "sqlstate", None) in _ANOTHER_WON:
+            return False
         if isinstance(error, DBAPIError):
             return isinstance(error, OperationalError) or error.connection_invalidated
         return isinstance(error, self._database.errors.OperationalError)
