@@ -27,7 +27,7 @@ from sealroute.policy.choose import ConnectorIndex
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.history import Drift
-from sealroute.ports import Clock, PolicyFetcher, Resolver, Settled
+from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.history import History
@@ -158,6 +158,7 @@ class Gateway:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
         self._spawn("schedule", self.schedule.work())
+        self.store.on_change(self._changed)
         if self.http is not None:
             await self.http.start()
         for listener in self.listeners:
@@ -204,6 +205,13 @@ class Gateway:
         """SIGHUP: look at the connectors now."""
         log.info("reloading connectors")
         self._spawn("reload", self._refresh_connectors())
+
+    def _changed(self, what: Changed) -> None:
+        """Another node or an administrator did something: look now instead of at the next poll."""
+        if what is Changed.QUEUE:
+            self.schedule.nudge()
+        else:
+            self._spawn("connectors changed", self._refresh_connectors())
 
     def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work, name=name)

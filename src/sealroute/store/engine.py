@@ -137,8 +137,9 @@ _NETWORK = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "application_name": "sealroute",
+    "client_encoding": "utf8",
 }
-"""How libpq notices that the server is gone, where the URL does not say otherwise; seconds, and milliseconds in the last."""
+"""Where the URL does not say otherwise; the timeout of TCP is in milliseconds, all else in seconds."""
 _SESSION = """
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'off' THEN 'on'
                                         ELSE current_setting('synchronous_commit') END, false),
