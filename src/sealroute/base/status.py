@@ -42,7 +42,7 @@ class Reply:
     @property
     def text(self) -> str:
         """The reply's text in one line."""
-        return " ".join(line for line in self.lines if line)
+        return self.lines[0] if len(self.lines) == 1 else " ".join(line for line in self.lines if line)
 
     @property
     def positive(self) -> bool:
@@ -57,4 +57,6 @@ class Reply:
         return 500 <= self.code < 600
 
     def __str__(self) -> str:
-        return " ".join(part for part in (str(self.code), str(self.enhanced or ""), self.text) if part)
+        code = str(self.code) if self.enhanced is None else f"{self.code} {self.enhanced}"
+        text = self.text
+        return f"{code} {text}" if text else code

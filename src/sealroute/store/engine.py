@@ -36,6 +36,8 @@ from sealroute.base.errors import OperatorError, StoreUnavailable
 
 T = TypeVar("T")
 
+PREPARED = 256
+"""Statements that a connection keeps prepared: room for all of the hot path's, in every size (store/statements.EXACT)."""
 LOCK_WAIT_SECONDS = 30.0
 """How long a writer waits for another to finish before it gives up; every transaction of ours is far shorter."""
 _PRAGMAS = (
@@ -187,6 +189,7 @@ def _postgresql_engine(url: URL) -> Engine:
         encoding = connection.info.parameter_status("server_encoding")
         if encoding != "UTF8":
             raise OperatorError.one("store", f"the database's encoding is {encoding}.", "Create it with ENCODING 'UTF8'.")
+        connection.prepared_max = PREPARED
         connection.execute(_SESSION.format(lock=int(LOCK_WAIT_SECONDS * 1000)))
         connection.commit()
 
@@ -194,7 +197,12 @@ def _postgresql_engine(url: URL) -> Engine:
 
 
 def _sqlite_engine(path: Path) -> Engine:
-    arguments = {"timeout": LOCK_WAIT_SECONDS, "isolation_level": None, "check_same_thread": False, "cached_statements": 256}
+    arguments = {
+        "timeout": LOCK_WAIT_SECONDS,
+        "isolation_level": None,
+        "check_same_thread": False,
+        "cached_statements": PREPARED,
+    }
     engine = create_engine(f"sqlite:///{path}", poolclass=QueuePool, pool_size=8, max_overflow=8, connect_args=arguments)
 
     @event.listens_for(engine, "connect")

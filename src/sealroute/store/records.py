@@ -16,8 +16,8 @@ from sqlalchemy import Row as SqlRow
 
 from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
 from sealroute.base.status import Enhanced
-from sealroute.base.times import from_us, to_us
-from sealroute.policy.attempt import Attempt, RecipientFate
+from sealroute.base.times import from_us, rfc3339, to_us
+from sealroute.policy.attempt import Attempt, RecipientFate, Timings
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import plain
 from sealroute.ports import Group, TraceEvent
@@ -166,7 +166,7 @@ def finding_of(text: str | None) -> Finding | None:
 
 def event_row(event: TraceEvent) -> Row:
     """The values of statements.EVENT."""
-    data = encode({key: plain(value) for key, value in event.data.items()}) if event.data else "{}"
+    data = encode({key: _plain(value) for key, value in event.data.items()}) if event.data else "{}"
     return (event.message_id, to_us(event.at), event.event, event.recipient, event.description, data)
 
 
@@ -232,8 +232,23 @@ def _fate(fate: RecipientFate) -> dict[str, Any]:
     return record
 
 
+def _timings(timings: Timings) -> dict[str, float]:
+    parts = (
+        ("resolve_ms", timings.resolve_ms), ("connect_ms", timings.connect_ms), ("tls_ms", timings.tls_ms),
+        ("transaction_ms", timings.transaction_ms),
+    )  # fmt: skip
+    return {name: milliseconds for name, milliseconds in parts if milliseconds is not None}
+
+
+def _plain(value: Any) -> Any:
+    """plain(), for what mostly is so already."""
+    return value if type(value) in _PLAIN else plain(value)
+
+
 _PLAIN = (str, int, float, bool)
 _FAST: dict[str, Callable[[Any], Any]] = {
+    "at": rfc3339,
+    "timings": _timings,
     "smtp_dane_mode": lambda mode: mode.value,
     "mta_sts_mode": lambda mode: mode.value,
     "rows": list,

@@ -18,7 +18,11 @@ from sealroute.store.schema import attempt, evidence, message, recipient_group, 
 Row = tuple[Any, ...]
 
 LARGEST = 64
-"""Rows in one execution.  Sizes are powers of two up to this, so that few texts are ever prepared, and all stay prepared."""
+"""Rows in one execution at most."""
+EXACT = 24
+"""Up to so many rows go in one execution, whatever their number; above it sizes are powers of two.  So a usual batch is one
+execution per statement, and few enough texts are ever prepared that all of the hot path's stay prepared.
+"""
 
 
 class Statement:
@@ -46,12 +50,16 @@ class Statement:
             rows = sorted({row[0]: row for row in rows}.values())
         changed, start, count = 0, 0, len(rows)
         while start < count:
-            size = min(LARGEST, 1 << ((count - start).bit_length() - 1))
+            size = _size(count - start)
             values = [value for row in rows[start : start + size] for value in row] if size > 1 else rows[start]
             cursor.execute(_text(self, mark, size), values)
             changed += cursor.rowcount
             start += size
         return changed
+
+
+def _size(left: int) -> int:
+    return left if left <= EXACT else min(LARGEST, 1 << (left.bit_length() - 1))
 
 
 @cache

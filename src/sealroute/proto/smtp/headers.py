@@ -88,6 +88,8 @@ def _values(head: bytes, lower: bytes, name: bytes) -> list[bytes]:
 
 def _message_id(raw: bytes) -> str:
     text = raw.decode("utf-8", "replace")
+    if len(text) <= MAX_MESSAGE_ID_CHARACTERS and text.isprintable() and " " not in text:
+        return text
     return "".join(char for char in text[:MAX_MESSAGE_ID_CHARACTERS] if char.isprintable() and char != " ")
 
 
@@ -96,7 +98,8 @@ def _subject(raw: bytes) -> str:
     text = raw.decode("utf-8", "replace")
     if b"=?" in raw:
         text = _encoded_words(text)
-    text = "".join(char if char.isprintable() else " " for char in text)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
     return " ".join(text.split())[:MAX_SUBJECT_CHARACTERS]
 
 
