@@ -179,6 +179,21 @@ async def test_smtplib_relay() -> None:
         assert (gw.smtp.counters.messages_accepted, gw.smtp.counters.connections) == (3, 1)
 
 
+@both_loops
+async def test_a_client_that_speaks_tls_before_the_loop_gets_to_it(certificate: Path) -> None:
+    """The ClientHello lies in the socket before the connection is accepted, as on a busy machine; it must not pass for SMTP."""
+    async with gateway() as gw:
+        port = await gw.listen(tls_context=server_context(str(certificate)), implicit_tls=True)
+
+        def greeting() -> int:
+            with smtplib.SMTP_SSL("127.0.0.1", port, timeout=WAIT, context=client_tls()) as client:
+                return client.noop()[0]
+
+        asking = asyncio.get_running_loop().run_in_executor(None, greeting)
+        time.sleep(0.3)
+        assert await asking == 250
+
+
 @pytest.mark.parametrize("implicit", [False, True])
 @both_loops
 async def test_smtplib_submission(certificate: Path, implicit: bool) -> None:

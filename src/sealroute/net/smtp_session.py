@@ -1,9 +1,9 @@
 """One incoming SMTP connection: moves bytes between transport and engine, acts on events, keeps time.
 
 Rules that hold here:
-- One task per message and one per handshake or login, none per connection; one timer per connection.
-- While TLS is being set up nothing that came in plaintext is kept.  What arrives decrypted before the handshake's task
-  has woken up waits for it.
+- One task per message and one per login, none per connection; one timer per connection, one more per handshake.
+- TLS is a layer in here (net/tls), not the loop's: no octet can slip past it between a decision and its taking effect.
+  While it is being set up nothing that came in plaintext is kept.
 - A client that is gone keeps its place and its share of memory until its message is stored.
 
 Deliberately elsewhere: every SMTP decision (proto/smtp/server), counting all connections (smtp_in.py).
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from sealroute.base.errors import PeerError
 from sealroute.base.mail import Origin
 from sealroute.base.status import Enhanced, Reply
 from sealroute.net.smtp_in_config import ListenerConfig
+from sealroute.net.tls import TlsLayer
 from sealroute.proto.smtp.server import ServerEngine
 from sealroute.proto.smtp.session import (
     Authenticate,
@@ -61,9 +63,9 @@ class Session(asyncio.Protocol):
         self._storing = False
         self._held = 0
         self._upgrading = False
-        self._encrypted = False
-        """From now on TLS owns the transport, and what arrives here was decrypted."""
-        self._early = b""
+        """The handshake is under way."""
+        self._tls: TlsLayer | None = None
+        self._handshake_timer: asyncio.TimerHandle | None = None
         self._reading = True
         self._may_write = True
         self._eof = False
@@ -99,15 +101,18 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if not self._alive:
             return
-        if self._upgrading and self._encrypted:
-            # Decrypted already, while the task that waits for the handshake has yet to wake up.
-            self._early += data
+        tls = self._tls
+        if tls is not None and not tls.done:
+            self._go_on_with_handshake(tls, data)
             return
         self._last = self._loop.time()
-        self._act(self._engine.receive_data(data))
+        if tls is None:
+            self._act(self._engine.receive_data(data))
+        else:
+            self._receive(tls, data)
 
     def eof_received(self) -> bool:
-        """A client that closes its side still gets the answers to what it sent (in plaintext; TLS ends both ways)."""
+        """A client that closes its side still gets the answers to what it sent."""
         self._eof = self._alive and self._engine.outcome_due
         return self._eof
 
@@ -157,7 +162,7 @@ class Session(asyncio.Protocol):
     def _act(self, events: list[Event]) -> None:
         out = self._engine.data_to_send()
         if out:
-            self._transport.write(out)
+            self._write(out)
         for event in events:
             match event:
                 case MessageReceived():
@@ -233,45 +238,71 @@ class Session(asyncio.Protocol):
             self._act(events)
 
     def _start_tls(self) -> None:
+        """From the next octet on, what arrives is TLS: the layer is in place before any can, whichever loop runs us."""
         self._upgrading = True
-        self._reading = False
-        self._transport.pause_reading()
-        self._server.start(self._upgrade())
+        self._tls = TlsLayer(self._listener.tls_context, server_side=True)
+        self._server.counters.handshakes += 1
+        seconds = self._server.config.limits.handshake_seconds
+        self._handshake_timer = self._loop.call_later(seconds, self._handshake_failed, f"not done within {seconds:g} s")
+        if not self._reading:
+            self._reading = True
+            self._transport.resume_reading()
 
-    async def _upgrade(self) -> None:
-        limits, counters = self._server.config.limits, self._server.counters
-        if self._engine.closed:
-            return
-        counters.handshakes += 1
-        self._encrypted = True
+    def _go_on_with_handshake(self, tls: TlsLayer, data: bytes) -> None:
         try:
-            transport = await self._loop.start_tls(
-                self._transport,
-                self,
-                self._listener.tls_context,
-                server_side=True,
-                ssl_handshake_timeout=limits.handshake_seconds,
-            )
-        except Exception as error:
-            counters.handshakes_failed += 1
-            log.info("TLS handshake failed", client_ip=self._ip, error=str(error) or type(error).__name__)
-            self.abort()
+            out = tls.handshake(data)
+        except PeerError as error:
+            self._transport.write(tls.take_outgoing())
+            self._handshake_failed(str(error))
             return
-        if transport is None or not self._alive:
-            self.abort()
+        if out:
+            self._transport.write(out)
+        if not tls.done:
             return
-        self._transport = transport
-        self._transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
-        tls = transport.get_extra_info("ssl_object")
-        cipher = tls.cipher()
-        self._engine.tls_started(tls.version() or "", cipher[0] if cipher else "")
+        self._upgrading = False
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+        self._last = self._loop.time()
+        self._engine.tls_started(tls.version, tls.cipher)
         if self._listener.implicit_tls:
             self._engine.greet()
+        self._receive(tls, b"")
+
+    def _receive(self, tls: TlsLayer, data: bytes) -> None:
+        """What arrived under TLS, decrypted, to the engine."""
+        try:
+            plaintext = tls.decrypt(data)
+        except PeerError as error:
+            log.info("TLS broken", client_ip=self._ip, error=str(error))
+            self._transport.write(tls.take_outgoing())
+            self.abort()
+            return
+        if answer := tls.take_outgoing():
+            self._transport.write(answer)
+        self._act(self._engine.receive_data(plaintext))
+        if tls.closed and not self.eof_received():
+            self._transport.close()
+
+    def _handshake_failed(self, why: str) -> None:
+        self._note_failed_handshake(why)
+        self._gone()
+        self._transport.close()
+        self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
+
+    def _note_failed_handshake(self, why: str) -> None:
         self._upgrading = False
-        self._reading = True
-        self._last = self._loop.time()
-        early, self._early = self._early, b""
-        self._act(self._engine.receive_data(early))
+        if self._handshake_timer is not None:
+            self._handshake_timer.cancel()
+        self._server.counters.handshakes_failed += 1
+        log.info("TLS handshake failed", client_ip=self._ip, error=why)
+
+    def _write(self, data: bytes) -> None:
+        tls = self._tls
+        try:
+            self._transport.write(data if tls is None else tls.encrypt(data))
+        except PeerError as error:
+            log.info("TLS broken", client_ip=self._ip, error=str(error))
+            self.abort()
 
     def _close(self, reason: str) -> None:
         if reason != "quit":
@@ -279,13 +310,17 @@ class Session(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self._loop.call_later(_LINGER_SECONDS, self._transport.abort)
+        if self._tls is not None and self._tls.done:
+            self._transport.write(self._tls.close_notify())
         self._transport.close()
 
     def _gone(self) -> None:
-        """The connection is over; safe to call twice, as a failed handshake does not always end in connection_lost."""
+        """The connection is over; safe to call twice."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._upgrading:
+            self._note_failed_handshake("the connection was closed")
         if self._alive:
             self._alive = False
             if not self._storing:
