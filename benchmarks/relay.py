@@ -1,8 +1,8 @@
 """The relay benchmark: N messages in over some connections, out to TLS sinks whose certificates DANE proves.
 
-    python -m benchmarks.relay [--messages N] [--size BYTES] [--connections 20] [--domains K] [--no-peer]
+    python -m benchmarks.relay [--messages N] [--size BYTES] [--connections 20] [--domains K] [--workers N] [--no-peer]
 
-Load client, gateway, sink and name servers are processes of their own; the figures are of the gateway's process alone.  Every
+Load client, gateway, sink and name servers are processes of their own; the figures are of the gateway's processes alone.  Every
 message is counted by its id at the sink.  Where Postfix is installed and may be started (root or sudo), the same run goes
 through a Postfix that does the same job (DANE for every domain, connections kept open), and the ratio is shown.
 """
@@ -47,6 +47,7 @@ class Wanted:
     size: int
     connections: int
     domains: tuple[str, ...]
+    workers: int = 1
 
 
 @dataclass(slots=True)
@@ -133,12 +134,14 @@ class Bench:
 
     async def gateway(self, net: Internet, log_level: str, started: Callable[[int], None]) -> Measured:
         port = free_port("127.0.0.1")
-        gateway = Gateway(self.folder, net.gateway_toml(port, logging=f'level = "{log_level}"'))
+        toml = net.gateway_toml(port, logging=f'level = "{log_level}"')
+        gateway = Gateway(self.folder, f"workers = {self.wanted.workers}\n{toml}")
         sink = Sink(self.folder, net.mail_hosts, "sealroute")
         settings = {
             "store": "SQLite, synchronous=FULL",
             "log level": log_level,
             "resolver": "libunbound in the process",
+            "workers": str(self.wanted.workers),
             "connector": "none; SmtpDaneMode Opportunistic",
         }
         try:
@@ -246,11 +249,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_240, help="octets of a message's body")
     parser.add_argument("--connections", type=int, default=20)
     parser.add_argument("--domains", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes of the gateway")
     parser.add_argument("--no-peer", action="store_true", help="leave Postfix out")
     parser.add_argument("--profile", type=Path, help="record the gateway with py-spy (if installed) into this file")
     asked = parser.parse_args()
     console = Console()
-    wanted = Wanted(asked.messages, asked.size, asked.connections, tuple(f"d{n}.test" for n in range(asked.domains)))
+    domains = tuple(f"d{n}.test" for n in range(asked.domains))
+    wanted = Wanted(asked.messages, asked.size, asked.connections, domains, asked.workers)
     why_not = "" if asked.no_peer else Peer.why_not()
     if why_not:
         console.print(f"[yellow]without Postfix: {why_not}[/]")

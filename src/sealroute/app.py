@@ -52,6 +52,8 @@ from sealroute.settings import Settings
 from sealroute.settings.inbound import Listener, ListenerKind
 from sealroute.settings.outbound import AddressFamily
 from sealroute.store.store import open_store
+from sealroute.supervise import Supervisor
+from sealroute.worker import Link, Together, Worker
 
 log = structlog.get_logger("sealroute")
 
@@ -62,11 +64,16 @@ GC_THRESHOLD = 20_000
 # ------------------------------------------------------------------------------------------------------- the gateway
 
 
-def build(settings: Settings) -> Gateway:
-    """All parts, put together; nothing runs yet.  Call it inside the event loop; raises OperatorError."""
-    store = open_store(settings.store.url, node_id=settings.store.node, lease=timedelta(seconds=settings.store.lease_seconds))
-    store.lock_gateway()
-    clock = SystemClock(settings.lab.clock_speed)
+def build(settings: Settings, worker: Worker | None = None) -> Gateway:
+    """All parts, put together; nothing runs yet.  Call it inside the event loop; raises OperatorError.
+
+    `worker`: one of several; its parent holds the gateway lock and has opened the listening sockets.
+    """
+    node = settings.store.node if worker is None else worker.node
+    store = open_store(settings.store.url, node_id=node, lease=timedelta(seconds=settings.store.lease_seconds))
+    if worker is None:
+        store.lock_gateway()
+    clock = SystemClock(settings.lab.clock_speed) if worker is None else worker.clock
     resolver = open_resolver(settings)
     canary = open_canary(settings, resolver, clock)
     fetcher = open_fetcher(settings, resolver)
@@ -102,9 +109,13 @@ def build(settings: Settings) -> Gateway:
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
         metrics, history, _listeners(settings), None,
     )  # fmt: skip
+    app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
+    if worker is not None:
+        gateway.link = Link(worker)
+        together = Together(gateway.link)
+        app, listening = create_app(together, together.health, together.refresh), worker.http
     if settings.http.enabled:
-        app = create_app(metrics, gateway.health, gateway.look_at_queue)
-        gateway.http = HttpServer(app, settings.http.address, settings.http.port)
+        gateway.http = HttpServer(app, settings.http.address, settings.http.port, listening)
     return gateway
 
 
@@ -233,11 +244,14 @@ def _listener(listener: Listener) -> ListenerConfig:
 def serve(settings: Settings) -> int:
     """Run the gateway until SIGTERM or SIGINT; returns the exit code.  Raises OperatorError when it cannot start."""
     configure_logs(settings.logging.level.value, settings.logging.format.value)
-    return uvloop.run(_serve(settings))
+    workers = settings.worker_count
+    if workers == 1:
+        return uvloop.run(_serve(settings))
+    return Supervisor(settings, workers, lambda share, worker: uvloop.run(_serve(share, worker))).run()
 
 
-async def _serve(settings: Settings) -> int:
-    gateway = build(settings)
+async def _serve(settings: Settings, worker: Worker | None = None) -> int:
+    gateway = build(settings, worker)
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
     handlers: dict[signal.Signals, Callable[[], None]] = {

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import random
 import signal
+import socket
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,7 @@ from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
 from sealroute.settings import Settings
 from sealroute.store.store import Store
+from sealroute.worker import Link
 
 log = structlog.get_logger("sealroute")
 
@@ -139,6 +141,8 @@ class Gateway:
     history: History
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
+    link: Link | None = None
+    """To the parent, when this is one of several workers."""
     bound: list[tuple[str, int]] = field(default_factory=list)
     """Where mail is accepted."""
     queue_state: QueueState | None = None
@@ -152,8 +156,9 @@ class Gateway:
         self._resolver_changed(await self.canary.probe())
         self._spawn("connectors", self._follow_connectors())
         self._spawn("lease", self._renew_lease())
-        self._spawn("sts refresh", self.policies.refresh_loop(random.random))
-        self._spawn("purge", self._purge())
+        if self.link is None or self.link.worker.keeps_house:
+            self._spawn("sts refresh", self.policies.refresh_loop(random.random))
+            self._spawn("purge", self._purge())
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
@@ -161,9 +166,12 @@ class Gateway:
         self.store.on_change(self._changed)
         if self.http is not None:
             await self.http.start()
-        for listener in self.listeners:
-            self.bound += await self._listen(listener)
-        log.info("ready", listening=[f"{address}:{port}" for address, port in self.bound], recovered_groups=recovered)
+        for number, listener in enumerate(self.listeners):
+            self.bound += await self._listen(listener, () if self.link is None else self.link.worker.listening[number])
+        if self.link is not None:
+            self._spawn("link", self.link.run(self))
+        event = "ready" if self.link is None else "worker ready"
+        log.info(event, listening=[f"{address}:{port}" for address, port in self.bound], recovered_groups=recovered)
 
     def _check_organizations(self) -> None:
         known = {identity for identity, _ in self.store.admin.organizations.all()}
@@ -193,9 +201,9 @@ class Gateway:
         await self.store.close()
         log.info("stopped")
 
-    async def _listen(self, listener: ListenerConfig) -> tuple[tuple[str, int], ...]:
+    async def _listen(self, listener: ListenerConfig, opened: Sequence[socket.socket]) -> tuple[tuple[str, int], ...]:
         try:
-            return await self.smtp_in.listen(listener)
+            return await self.smtp_in.listen(listener, opened)
         except OSError as error:
             where = f"{listener.address} port {listener.port}"
             fix = "Choose another address or port, stop what uses it, or run with the right to bind ports below 1024."

@@ -14,8 +14,9 @@ Deliberately elsewhere: one connection (smtp_session.py), every SMTP decision (p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from socket import socket as Socket
 
 import structlog
 
@@ -61,14 +62,21 @@ class SmtpIn:
     def __repr__(self) -> str:
         return f"<SmtpIn {len(self._servers)} listeners, {len(self._sessions)} sessions>"
 
-    async def listen(self, listener: ListenerConfig) -> tuple[tuple[str, int], ...]:
-        """Open a listener; returns the addresses and ports it is bound to.  Raises OSError when it cannot be."""
+    async def listen(self, listener: ListenerConfig, opened: Sequence[Socket] = ()) -> tuple[tuple[str, int], ...]:
+        """Open a listener, or take its sockets over when they are `opened` already; returns the addresses and ports it is
+        bound to.  Raises OSError when it cannot be.
+        """
+        loop = asyncio.get_running_loop()
         host = None if listener.address in ("", "::") else listener.address
-        server = await asyncio.get_running_loop().create_server(
-            lambda: Session(self, listener), host, listener.port, backlog=1024
-        )
-        self._servers.append(server)
-        return tuple(socket.getsockname()[:2] for socket in server.sockets)
+
+        def session() -> Session:
+            return Session(self, listener)
+
+        servers = [await loop.create_server(session, sock=item, backlog=1024) for item in opened] or [
+            await loop.create_server(session, host, listener.port, backlog=1024)
+        ]
+        self._servers += servers
+        return tuple(socket.getsockname()[:2] for server in servers for socket in server.sockets)
 
     async def close(self, grace_seconds: float) -> None:
         """Stop listening, let messages on their way in finish, and return when the last one is answered or time is up.

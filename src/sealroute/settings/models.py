@@ -7,6 +7,7 @@ values.py; reading the file is in load.py, looking at the files that settings na
 
 from __future__ import annotations
 
+import os
 import socket
 from enum import Enum
 from functools import cached_property
@@ -128,6 +129,14 @@ class Settings(Section):
         strict=False,
         description="Where mail is accepted; without any, relay from this machine itself on 127.0.0.1 port 25.",
     )
+    workers: int = Field(
+        default=1,
+        ge=0,
+        le=64,
+        description="Processes that share the work, for machines with several cores; 0: as many as there are cores. Limits on "
+        "connections out, on content held and on passwords checked at a time are divided among them; those on incoming "
+        "connections hold for each worker.",
+    )
     store: Store = Store()
     resolver: Resolver = Resolver()
     tls: Tls = Tls()
@@ -146,6 +155,12 @@ class Settings(Section):
     def hostname(self) -> str:
         """Our name; the machine's full name is looked up once, when nothing was configured."""
         return self.configured_hostname or socket.getfqdn().lower()
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes do the work."""
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.workers or usable or 1
 
     @property
     def postmaster(self) -> str:

@@ -188,9 +188,17 @@ class Delivery(Section):
         le=1024**3,
         description="Messages up to this size go as BDAT where the server offers CHUNKING, larger ones as DATA; 0: always.",
     )
-    max_connections: int = Field(default=500, ge=1, le=20000, description="Open connections to all destinations together.")
+    max_connections: int = Field(
+        default=500,
+        ge=1,
+        le=20000,
+        description="Open connections to all destinations together; each worker has its part of them.",
+    )
     max_connections_per_destination: int = Field(
-        default=20, ge=1, le=1000, description="Open connections to one destination domain at a time."
+        default=20,
+        ge=1,
+        le=1000,
+        description="Open connections to one destination domain at a time; each worker has its part of them, at least one.",
     )
     messages_per_connection: int = Field(
         default=100, ge=1, le=10000, description="A connection is closed after so many messages."

@@ -79,6 +79,12 @@ class Store:
         self._lock = _locked(path.with_name(path.name + ".gateway-lock"))
         self.queue.alone = True
 
+    def unlock_gateway(self) -> None:
+        """Give the gateway lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
     def on_change(self, callback: Callable[[Changed], None]) -> None:
         """Call back, in the running event loop, when others changed something, or may have.
 
@@ -94,9 +100,7 @@ class Store:
         await self.writer.close()
         await asyncio.get_running_loop().run_in_executor(None, self._readers.close)
         self.admin.close()
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self.unlock_gateway()
 
 
 def open_store(url: str, *, node_id: str = "", lease: timedelta = DEFAULT_LEASE) -> Store:

@@ -166,6 +166,8 @@ def summary(settings: Settings) -> str:
             who = "mail from users after login"
         tls = "implicit TLS" if listener.implicit_tls else "STARTTLS" if listener.tls_certificate else "no TLS"
         rows.append((f"Listens ({listener.kind.value})", f"{place}:{listener.effective_port}, {who}, {tls}"))
+    if settings.worker_count > 1:
+        rows.append(("Workers", f"{settings.worker_count} processes; a destination's connections are divided among them"))
     rows.append(("Store", _without_password(settings.store.url)))
     rows.append(("Resolver", _resolver(settings)))
     families = " and ".join(family.value for family in settings.delivery.address_families)
@@ -196,6 +198,12 @@ def warnings(settings: Settings) -> list[str]:
     for index, listener in enumerate(settings.listeners, start=1):
         if listener.kind is ListenerKind.RELAY and any(ip_network(net).prefixlen == 0 for net in listener.networks):
             found.append(f"listeners[{index}] relays mail for the whole Internet. Narrow its networks.")
+    workers, per_destination = settings.worker_count, settings.delivery.max_connections_per_destination
+    if per_destination < workers:
+        found.append(
+            f"{workers} workers may open a connection to a destination each, more than "
+            f"delivery.max_connections_per_destination = {per_destination}. Allow more connections, or run fewer workers."
+        )
     if settings.lab.clock_speed != 1:
         found.append("lab.clock_speed is set: retries and expiry do not take their real time. Not for production.")
     return found

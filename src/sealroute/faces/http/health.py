@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import FastAPI, Response
 from fastapi.responses import JSONResponse
 
 from sealroute import __version__
-from sealroute.services.metrics import CONTENT_TYPE, Metrics
+from sealroute.services.metrics import CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,17 @@ class Part:
     """What is wrong and what to do, when it is not ok; a short fact otherwise."""
 
 
+class Rendered(Protocol):
+    """Where the text of /metrics comes from: one process's metrics, or those of all workers together."""
+
+    def render(self) -> bytes: ...
+
+
 Health = Callable[[], Awaitable[Sequence[Part]]]
 Refresh = Callable[[], Awaitable[None]]
 
 
-def create_app(metrics: Metrics, health: Health, refresh: Refresh | None = None) -> FastAPI:
+def create_app(metrics: Rendered, health: Health, refresh: Refresh | None = None) -> FastAPI:
     """The application; `refresh` is awaited before metrics are shown (queue depth needs a look into the store)."""
     app = FastAPI(title="Sealroute", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
 

@@ -22,12 +22,29 @@ class _Server(uvicorn.Server):
         yield
 
 
+def listen(address: str, port: int) -> socket.socket:
+    """A socket bound to the address.  Raises OperatorError when it cannot be had."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address, port))
+    except OSError as error:
+        listening.close()
+        where = f"{address} port {port}"
+        fix = "Choose another address or port in [http], or set enabled = false."
+        raise OperatorError.one("http", f"cannot listen on {where}: {error.strerror or error}.", fix) from error
+    return listening
+
+
 class HttpServer:
     """One application on one address."""
 
-    def __init__(self, app: FastAPI, address: str, port: int) -> None:
+    def __init__(self, app: FastAPI, address: str, port: int, listening: socket.socket | None = None) -> None:
+        """`listening`: opened by somebody else already."""
         self._address = address
         self._port = port
+        self._listening = listening
         config = uvicorn.Config(
             app, log_config=None, access_log=False, lifespan="off", timeout_keep_alive=5, limit_concurrency=100
         )
@@ -36,16 +53,7 @@ class HttpServer:
 
     async def start(self) -> None:
         """Listen.  Raises OperatorError when the address cannot be had."""
-        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((self._address, self._port))
-        except OSError as error:
-            listening.close()
-            where = f"{self._address} port {self._port}"
-            fix = "Choose another address or port in [http], or set enabled = false."
-            raise OperatorError.one("http", f"cannot listen on {where}: {error.strerror or error}.", fix) from error
+        listening = self._listening or listen(self._address, self._port)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]), name="http")
 
     async def stop(self) -> None:
