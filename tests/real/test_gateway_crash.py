@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import sqlite3
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -40,6 +42,7 @@ BODY = "A line of some length, so that a message has a few kilobytes in it.\r\n"
 class Sent:
     """What the clients know."""
 
+    total: int = MESSAGES
     next: int = 0
     accepted: set[int] = field(default_factory=set)
     """Answered 250."""
@@ -48,16 +51,18 @@ class Sent:
     deadline: float = 0.0
 
     def take(self) -> int | None:
-        if self.next >= MESSAGES:
+        if self.next >= self.total:
             return None
         self.next += 1
         return self.next
 
 
-async def send_all(port: int, sent: Sent) -> None:
-    """One client: takes number after number, and begins again where the gateway is not there."""
+async def send_all(ports: Sequence[int], sent: Sent) -> None:
+    """One client: takes number after number, and begins again, at the next port, where the gateway is not there."""
     number = sent.take()
+    turns = itertools.cycle(ports)
     while number is not None and time.monotonic() < sent.deadline:
+        port = next(turns)
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
@@ -107,7 +112,7 @@ async def test_killed_again_and_again_nothing_accepted_vanishes(tmp_path: Path) 
         gateway = Gateway(tmp_path, net.gateway_toml(port, logging='level = "warning"', retry='schedule = ["1s"]'))
         sent = Sent(deadline=time.monotonic() + SEND_SECONDS)
         await gateway.start()
-        clients = [asyncio.create_task(send_all(port, sent)) for _ in range(SENDERS)]
+        clients = [asyncio.create_task(send_all([port], sent)) for _ in range(SENDERS)]
         try:
             for kill in range(KILLS):
                 # Spread over the load by how far it has come, and not by the clock: machines differ in speed.
@@ -118,13 +123,13 @@ async def test_killed_again_and_again_nothing_accepted_vanishes(tmp_path: Path) 
             await asyncio.gather(*clients)
             assert len(sent.accepted) == MESSAGES, "the clients could not hand everything over in time"
             with contextlib.suppress(AssertionError):
-                await wait_until(lambda: len(_arrived(net)) >= MESSAGES, "all delivered", ARRIVE_SECONDS)
+                await wait_until(lambda: len(arrived_in(net)) >= MESSAGES, "all delivered", ARRIVE_SECONDS)
         finally:
             for client in clients:
                 client.cancel()
             await gateway.stop()
 
-        arrived = _arrived(net)
+        arrived = arrived_in(net)
         waiting = _waiting(tmp_path)
         lost = sent.accepted - set(arrived) - waiting
         copies = sum(arrived.values()) - len(arrived)
@@ -139,7 +144,7 @@ def _has_come(sent: Sent, share: float) -> bool:
     return len(sent.accepted) >= share * MESSAGES
 
 
-def _arrived(net: Internet) -> Counter[int]:
+def arrived_in(net: Internet) -> Counter[int]:
     return Counter(int(item.id) for item in net.mail.messages if item.id.isdigit())
 
 
