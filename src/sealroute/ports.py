@@ -101,6 +101,8 @@ class Transaction:
     ret: Ret | None = None
     envid: str | None = None
     require_tls: bool = False
+    crlf_only: bool = False
+    """No CR or LF stands alone in the content; False: not known, to be looked at before it goes out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,7 @@ async def test_a_relayed_message() -> None:
     (group,) = groups
     assert group == Group(group.id, message.id, "example.net", ONE.recipients, NOW, NOW)
     assert active
+    assert message.crlf_only
     (event,) = events
     assert (event.event, event.at, event.message_id, event.recipient) == ("RECEIVE", NOW, message.id, "")
     assert event.description == "Received from client.example.com [192.0.2.7]"

@@ -30,6 +30,7 @@ class Letter:
     ret: Ret | None = None
     envid: str | None = None
     require_tls: bool = False
+    crlf_only: bool = False
 
 
 ONE = Letter()
@@ -344,6 +345,15 @@ def test_chunking(name: str, mail: Letter, answers: list[bytes], endings: list[s
     assert played.client.state is state
     if endings:
         assert played.endings == endings
+
+
+@pytest.mark.parametrize("chunking", [True, False])
+def test_line_ends_are_mended_unless_they_were_looked_at(chunking: bool) -> None:
+    script = [*open_script("CHUNKING", *FULL), OK + OK + TAKEN] if chunking else [*open_script(*FULL), OK + OK + GO, TAKEN]
+    letter = replace(ONE, content=b"a\nb\r\n")
+    mended, trusted = (b"".join(play(script, mail, bytewise=False).said) for mail in (letter, replace(letter, crlf_only=True)))
+    assert b"\r\na\r\nb\r\n" in mended
+    assert b"\r\na\nb\r\n" in trusted
 
 
 def test_large_content_waits_for_the_recipients() -> None:

@@ -95,6 +95,8 @@ class Message:
     subject: str = ""
     tls_required_no: bool = False
     """The header said `TLS-Required: No` [RFC 8689 §5]."""
+    crlf_only: bool = field(default=False, compare=False)
+    """The content was looked through: no CR or LF stands alone.  False: not known, as of all that comes from the store."""
 
     @property
     def size_bytes(self) -> int:

@@ -23,6 +23,7 @@ from sealroute.base.mail import Envelope, Message, Origin, Recipient
 from sealroute.base.status import Enhanced, Reply
 from sealroute.ports import Clock, Group, Queue, TraceEvent
 from sealroute.proto.smtp import grammar, headers
+from sealroute.proto.smtp.data import has_lone_cr_or_lf
 from sealroute.proto.smtp.session import SessionFacts
 from sealroute.services.ids import IdSource
 
@@ -120,6 +121,8 @@ class Accept:
             header_message_id=header_message_id,
             subject=head.subject,
             tls_required_no=head.tls_required_no and not envelope.require_tls,
+            # The session has looked through what came in; what we put on top holds words that a client chose.
+            crlf_only=not has_lone_cr_or_lf(top),
         )
 
     def _groups(self, message: Message, now: datetime) -> list[Group]:

@@ -286,6 +286,7 @@ def _transaction(message: Message, recipients: tuple[Recipient, ...]) -> Transac
         envelope.ret,
         envelope.envid,
         envelope.require_tls,
+        message.crlf_only,
     )
 
 

@@ -203,7 +203,7 @@ class SmtpClient(Dialogue):
         plan.extend([(self._on_rcpt, index, self._commands.rcpt[index]) for index in self._now])
         content = self._mail.content
         if server.chunking and server.pipelining and len(content) <= self._options.chunking_max_bytes:
-            content = canonical(content)
+            content = content if self._mail.crlf_only else canonical(content)
             plan.append((self._on_content, 0, f"BDAT {len(content)} LAST"))
             self._send_plan()
             self._output.append(content)
@@ -264,7 +264,7 @@ class SmtpClient(Dialogue):
         assert self._mail is not None
         if reply.code == 354:
             if self._accepted:
-                self._output.append(encode_data(self._mail.content))
+                self._output.append(encode_data(self._mail.content, crlf_only=self._mail.crlf_only))
                 self.content_sent = True
                 self._expected.append((self._on_content, 0, CONTENT))
             else:

@@ -47,6 +47,10 @@ class Mail(Protocol):
     def envid(self) -> str | None: ...
     @property
     def require_tls(self) -> bool: ...
+    @property
+    def crlf_only(self) -> bool:
+        """No CR or LF stands alone in the content; False: not known."""
+        ...
 
 
 class Ending(Enum):

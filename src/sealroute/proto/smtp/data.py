@@ -5,7 +5,8 @@ content without a final CRLF gets one (also empty content: one empty line, which
 
 A CR or LF on its own never goes out, because servers disagree on whether it ends a line and that is what SMTP smuggling
 lives on.  It becomes CRLF *before* dots are stuffed: queued messages hold none (accepting refuses them), so in the
-gateway this is a safety net, while files written on Unix become what their author meant.
+gateway this is a safety net, while files written on Unix become what their author meant.  Content that accepting has just
+looked through and handed on in memory is not looked through twice (`crlf_only`); all that was read from the store is.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ def canonical(content: bytes) -> bytes:
     return _LONE.sub(b"\r\n", content) if has_lone_cr_or_lf(content) else content
 
 
-def encode_data(content: bytes) -> bytes:
-    """The octets that go out after 354: canonical, dot-stuffed, ended by CRLF "." CRLF."""
-    content = canonical(content)
+def encode_data(content: bytes, *, crlf_only: bool = False) -> bytes:
+    """The octets that go out after 354: canonical (already so when `crlf_only`), dot-stuffed, ended by CRLF "." CRLF."""
+    if not crlf_only:
+        content = canonical(content)
     if b"\r\n." in content:
         content = content.replace(b"\r\n.", b"\r\n..")
     first = b"." if content.startswith(b".") else b""
