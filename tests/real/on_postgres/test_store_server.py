@@ -23,6 +23,7 @@ from sealroute.store.statements import PUT_POLICY
 from sealroute.store.store import Store, open_store
 from sealroute.store.upgrade import ensure_schema
 from sealroute.store.writer import Job, Writer
+from simnet.nameserver import free_port
 from tests.real.gateway_world import wait_until
 from tests.real.postgres import Postgres
 from tests.store_making import NOW, accept, counted, group_of, message_to, peek, rows, run_of, url_in
@@ -88,6 +89,16 @@ def test_a_url_as_providers_give_it_is_good(postgres: Postgres) -> None:
     store = open_store(postgres.url(postgres.empty()).replace("+psycopg", ""))
     assert [name for name, _ in store.admin.organizations.all()] == ["default"]
     store.admin.close()
+
+
+async def test_of_several_hosts_the_one_that_answers_is_found(postgres: Postgres) -> None:
+    hosts = "&".join(f"host=127.0.0.1:{port}" for port in (free_port("127.0.0.1"), postgres.port))
+    name = postgres.empty()
+    store = open_store(f"postgresql+psycopg://sealroute@/{name}?{hosts}&target_session_attrs=read-write")
+    ear = await Ear(store).ready()
+    assert await asyncio.to_thread(store.admin.queue.retry, ["*"], NOW) == 0
+    assert ear.heard == []
+    await store.close()
 
 
 def test_what_cannot_be_a_store_is_refused(postgres: Postgres) -> None:
