@@ -73,6 +73,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     store = open_store(settings.store.url, node_id=node, lease=timedelta(seconds=settings.store.lease_seconds))
     if worker is None:
         store.lock_gateway()
+    else:
+        store.take_turns()
     clock = SystemClock(settings.lab.clock_speed) if worker is None else worker.clock
     resolver = open_resolver(settings)
     canary = open_canary(settings, resolver, clock)

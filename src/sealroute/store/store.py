@@ -26,6 +26,7 @@ from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
 from sealroute.store.traces import SqlTraces
+from sealroute.store.turns import Turns
 from sealroute.store.upgrade import ensure_schema
 from sealroute.store.users import SqlOrganizations, SqlUsers
 from sealroute.store.writer import Writer
@@ -84,6 +85,12 @@ class Store:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    def take_turns(self) -> None:
+        """Commit in turns with other workers on the same SQLite file."""
+        path = self._database.path
+        if path is not None:
+            self.writer.turns = Turns(path.with_name(path.name + ".turns"))
 
     def on_change(self, callback: Callable[[Changed], None]) -> None:
         """Call back, in the running event loop, when others changed something, or may have.

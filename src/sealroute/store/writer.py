@@ -24,7 +24,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
@@ -89,6 +89,8 @@ class Writer:
         self._backlog_jobs = 0
         self._backlog_bytes = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.turns: AbstractContextManager[None] = nullcontext()
+        """Whose turn it is among several workers on one SQLite file."""
         self.commits = 0
         """How many transactions were committed so far."""
         self.changes = 0
@@ -249,7 +251,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._database.writer_connection()
             connection = self._connection
-            with connection.begin():
+            with self.turns, connection.begin():
                 cursor = connection.connection.cursor()
                 for statement in sorted(merged, key=_rank):
                     rows = merged[statement]
