@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+from pathlib import Path
+
 import pytest
 
 from sealroute.base.errors import PeerError
@@ -12,6 +16,7 @@ from sealroute.services.merge import merge
 from sealroute.services.metrics import InboundCounts, Metrics, QueueState, Sources
 from sealroute.settings.load import parse
 from sealroute.settings.share import share
+from sealroute.store.turns import Turns
 from sealroute.worker import Frames, frame, joined
 
 
@@ -101,3 +106,29 @@ def test_frames_come_whole_however_they_are_cut() -> None:
     assert list(Frames().feed(octets)) == [{"ask": 1}, {"answer": "\u00e4"}]
     with pytest.raises(PeerError):
         list(Frames().feed(b"\xff\xff\xff\xff"))
+
+
+def test_turns_are_taken_one_after_the_other_and_end_with_their_holder(tmp_path: Path) -> None:
+    seen: list[str] = []
+    first, second = Turns(tmp_path / "turns"), Turns(tmp_path / "turns")
+
+    def wait_for_it() -> None:
+        with second:
+            seen.append("second")
+
+    other = threading.Thread(target=wait_for_it)
+    with first:
+        other.start()
+        other.join(0.1)
+        seen.append("first")
+    other.join(10)
+    assert seen == ["first", "second"]
+
+    child = os.fork()
+    if child == 0:
+        Turns(tmp_path / "turns").__enter__()
+        os._exit(0)  # with the turn in hand
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with first:
+        seen.append("first again")
+    assert seen[-1] == "first again"
