@@ -295,6 +295,7 @@ class Supervisor:
         pid, slot.pid, slot.channel = slot.pid, 0, None
         slot.ended = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
         self._gone = merge([text for text in (self._gone, slot.metrics) if text], cumulative=True).decode()
+        self._asks = {number: ask for number, ask in self._asks.items() if ask.slot is not slot}  # its successor asks anew
         for ask in self._asks.values():
             ask.waiting.discard(slot.number)
         if self._stopping_until is not None:
