@@ -39,7 +39,8 @@ class Store(Section):
     url: str = Field(
         default="sqlite:////var/lib/sealroute/sealroute.db",
         max_length=1000,
-        description="SQLAlchemy URL. `sqlite:///name.db` is relative to this file's folder, `sqlite:////dir/name.db` absolute.",
+        description="SQLAlchemy URL. `sqlite:///name.db` is relative to this file's folder, `sqlite:////dir/name.db` absolute; "
+        "`postgresql+psycopg://user@host/name` for several nodes.",
     )
 
     node: str = Field(
