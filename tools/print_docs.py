@@ -59,7 +59,7 @@ and nowhere else, and every attempt in a trace names the rows that decided it. H
 * *host unusable now*: the host is not dialled. When no host is left, the mail waits with the reason shown.
 
 SECURE, INSECURE, BOGUS and UNKNOWN are told in [unknown is not absent](../explain/why-unknown-is-not-absent.md). "–" means that
-the row cannot occur under that mode. `[facts …]` stands for the documented behaviour of Exchange Online, `[decisions …]` for
+the row cannot occur under that mode. `[Exchange Online]` stands for its documented behaviour, `[ADR …]` for
 a decision of this project; the decisions with their reasons are in [docs/adr](../adr/).
 
 This page is printed from the code (`src/sealroute/policy/table.py`) by `make docs`.

@@ -201,7 +201,7 @@ class Group:
     delay_notified: bool = False
     last_finding: Finding | None = None
     last_route: tuple[str, str] = ("", "")
-    """(host, address) that greylisted us last: tried first next time [decision table 5]."""
+    """(host, address) that greylisted us last: tried first next time [ADR 7.10]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class TraceEvent:
     message_id: str
     at: datetime
     event: str
-    """RECEIVE, SEND, DEFER, FAIL, TRANSFER, EXPAND, ... (the facts file, 5)."""
+    """RECEIVE, SEND, DEFER, FAIL, TRANSFER, EXPAND, ... (Exchange's names)."""
     recipient: str
     description: str
     data: Mapping[str, Any] = field(default_factory=dict)

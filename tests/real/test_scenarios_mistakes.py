@@ -1,4 +1,4 @@
-"""The mistakes that other mail products made with DANE and MTA-STS [facts §10], each a test of its own name.
+"""The mistakes that other mail products made with DANE and MTA-STS [Exchange Online], each a test of its own name.
 
 Most are a scenario with what was asked of DNS looked at as well; two need a real resolver daemon and a real store.
 """

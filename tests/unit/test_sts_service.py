@@ -1,4 +1,4 @@
-"""The life of a policy: every row of decision table 3, memory, the store, and refreshing."""
+"""The life of a policy: every row of the MTA-STS table, memory, the store, and refreshing."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ UNKNOWN_TEXT = "sts-policy-fetch-error: DNS gave no answer for _mta-sts.contoso.
 BOGUS_TEXT = UNKNOWN_TEXT.replace("unknown", "bogus")
 TWO = txt("v=STSv1; id=a", "v=STSv1; id=b")
 
-# Row of decision table 3 | TXT answer | served | in the store | outcome
+# Row of the MTA-STS table | TXT answer | served | in the store | outcome
 TABLE = [
     ("no TXT, nothing cached", txt(), None, None, "- none"),
     ("TXT malformed, nothing cached", txt("v=STSv1;"), None, None, "- none"),

@@ -366,7 +366,7 @@ def dane_detail(host: HostEvidence, hop: Hop, row: str) -> str:
 
 
 def _sts_rules_out(cell: Cell, mode: MtaStsMode, *, proven: bool) -> bool:
-    """MTA-STS alone does not hold mail that DANE will authenticate (`proven`), unless it is Mandatory [decision 1]."""
+    """MTA-STS alone does not hold mail that DANE will authenticate (`proven`), unless it is Mandatory [ADR 7.1]."""
     return cell.then is Then.RULED_OUT and (mode is MtaStsMode.MANDATORY or not proven)
 
 

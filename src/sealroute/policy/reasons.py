@@ -98,7 +98,7 @@ class ReasonFacts:
     side: Side
     fix: str
     security: bool = False
-    """True when a demanded proof is missing: shown before network reasons [decision 7]."""
+    """True when a demanded proof is missing: shown before network reasons [ADR 7.7]."""
 
 
 def _facts(code: str, sentence: str, side: Side, fix: str, *, security: bool = False, basic: int | None = None) -> ReasonFacts:

@@ -1,7 +1,7 @@
 """What must hold for one host before a message may be handed to it, and what is known after the handshake.
 
 `decide` makes a Requirement, `verdict` holds HandshakeFacts against it.  Both are frozen values; a connection may be used
-again only for the same address and an equal `Requirement.key` [decision 5].
+again only for the same address and an equal `Requirement.key` [ADR 7.5].
 """
 
 from __future__ import annotations
@@ -138,4 +138,4 @@ class Verdict:
     """Whether SmtpDaneMode Mandatory would have let this message go; None when DANE was not looked at."""
     would_satisfy_sts: bool | None = None
     retry_in_plaintext: bool = False
-    """The handshake failed and nothing demands TLS: dial once more without STARTTLS [decision 4]."""
+    """The handshake failed and nothing demands TLS: dial once more without STARTTLS [ADR 7.4]."""

@@ -1,4 +1,4 @@
-"""When a group is tried again, and when it is over [decision table 5].
+"""When a group is tried again, and when it is over [ADR 7.10].
 
 Waits follow the connector's RetrySchedule, its last entry repeating, each moved by up to ten per cent so that many groups
 held together do not come back together.  The last try falls on the expiry itself: nothing is returned without having

@@ -93,7 +93,7 @@ def _sts(
 _REQUIRED, _UNKNOWN = _out(Reason.DANE_REQUIRED), _out(Reason.DNSSEC_INVALID)
 
 DANE_ROWS: tuple[Row[SmtpDaneMode], ...] = (
-    Row("dane-off", "mode None: DANE is not looked at", "[facts §1]", {_D.NONE: _NOTHING}),
+    Row("dane-off", "mode None: DANE is not looked at", "[Exchange Online]", {_D.NONE: _NOTHING}),
     _dane(
         "dane-literal", "the host is an IP address or CIDR block and has no name", "[RFC 7672 §2.2]", _NOTHING, _REQUIRED
     ),
@@ -120,14 +120,14 @@ DANE_ROWS: tuple[Row[SmtpDaneMode], ...] = (
     _dane(
         "resolver-cannot-validate",
         "our resolver cannot tell valid DNSSEC from invalid; where this rules nothing out, the row that stands beside it "
-        "decides, and proves nothing for REQUIRETLS", "[decisions §6]", _NOTHING, _out(Reason.RESOLVER_CANNOT_VALIDATE),
+        "decides, and proves nothing for REQUIRETLS", "[ADR 7.11]", _NOTHING, _out(Reason.RESOLVER_CANNOT_VALIDATE),
     ),
 )  # fmt: skip
 
 _STS_REQUIRED, _STS_FETCH = _out(Reason.STS_REQUIRED), _out(Reason.STS_POLICY_FETCH_ERROR)
 
 STS_ROWS: tuple[Row[MtaStsMode], ...] = (
-    Row("sts-off", "mode None: MTA-STS is not looked at", "[facts §1]", {_S.NONE: _NOTHING}),
+    Row("sts-off", "mode None: MTA-STS is not looked at", "[Exchange Online]", {_S.NONE: _NOTHING}),
     _sts("sts-literal", "the next hop is an IP address: there is no policy domain", "[RFC 8461 §3.4]",
          _NOTHING, _STS_REQUIRED),
     _sts("sts-absent", "no TXT record, no cached policy", "[RFC 8461 §3.1]", _NOTHING, _STS_REQUIRED),
@@ -167,7 +167,7 @@ HOP_ROWS: tuple[Note, ...] = (
     Note("mx-null", "null MX", "return: 5.1.10", "[RFC 7505 §3]"),
     Note("mx-nxdomain", "the domain does not exist", "return: 5.4.310", "[RFC 5321 §5.1]"),
     Note("mx-implicit", "no MX record", "the domain itself is the host, with the security of the denial", "[RFC 5321 §5.1]"),
-    Note("smart-host", "UseMXRecord is false", "the connector's smart hosts, in the order given", "[facts §4]"),
+    Note("smart-host", "UseMXRecord is false", "the connector's smart hosts, in the order given", "[Exchange Online]"),
     Note("host-no-address", "the host has no address", "host unusable: 4.4.312", "[RFC 5321 §5.1]"),
     Note("host-address-unknown", "SmtpDaneMode None, and the addresses of all families are BOGUS or UNKNOWN",
          "host unusable: 4.7.324 (bogus), 4.4.312 (unknown)", "[RFC 5321 §5.1]"),
@@ -183,7 +183,7 @@ TOGETHER_ROWS: tuple[Note, ...] = (
     Note("exception", "a timed exception is in force for the recipient domain in this connector",
          "its modes instead of the connector's, until its date; everything else stays", "[ours]"),
     Note("tls-settings", "the connector has TlsSettings", "added to the rest: the strictest of each property wins",
-         "[facts §4]"),
+         "[Exchange Online]"),
     Note("opportunistic-tls", "nothing demands TLS",
          "TLS if offered; a failed handshake is followed by one try without TLS", "[RFC 7435]"),
     Note("requiretls", "the message asks REQUIRETLS",

@@ -1,4 +1,4 @@
-"""canary: can our resolver tell valid DNSSEC from invalid?  Asked at start and every few minutes [decisions §6].
+"""canary: can our resolver tell valid DNSSEC from invalid?  Asked at start and every few minutes [ADR 7.11].
 
 Three kinds of names are looked up: in a correctly signed zone (must be SECURE), in an unsigned one (must be INSECURE) and with
 signatures broken on purpose (must fail).  A resolver that gets them wrong proves nothing: while it does, Mandatory connectors

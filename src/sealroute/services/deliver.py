@@ -2,7 +2,7 @@
 
 Reads like a table of contents: choose → plan → walk the hosts → settle.  Nothing is decided here about trust: a host's
 Requirement comes from policy/decide, its judgement from policy/verdict.  What this file decides is when to go on to the next
-host or address, when to stop, and which of several reasons is shown [decision 7].
+host or address, when to stop, and which of several reasons is shown [ADR 7.7].
 
 Once somebody has the message, nothing that goes wrong may undo it: what is known by then is always returned to be recorded,
 or that recipient would get the message again.
@@ -261,7 +261,7 @@ class Deliver:
 
 
 def shown(findings: Sequence[tuple[int, Finding]]) -> Finding | None:
-    """The reason shown: security before network, the most preferred host first [decision 7].
+    """The reason shown: security before network, the most preferred host first [ADR 7.7].
 
     A final reason that is not shared by every host cannot be the one shown while the mail waits.
     """
@@ -303,7 +303,7 @@ def _only_this_host(fate: RecipientFate) -> bool:
 
 
 def _greylisted(done: TransactionResult, deferred: Sequence[RecipientFate]) -> bool:
-    """450 or 451 in answer to RCPT; the same codes in answer to MAIL or content are some other trouble [decision table 5]."""
+    """450 or 451 in answer to RCPT; the same codes in answer to MAIL or content are some other trouble [ADR 7.10]."""
     for said, reply in done.replies:
         if reply.code in GREYLIST_CODES and said[:4].upper() == "RCPT" and any(fate.reply is reply for fate in deferred):
             return True

@@ -1,4 +1,4 @@
-"""events: what one run means for each recipient, as trace events [facts §5].
+"""events: what one run means for each recipient, as trace events [Exchange Online].
 
 SEND: handed to the next server.  DEFER: still waiting, with the reason.  FAIL: returned, with the reason.  The events only
 read the run's Attempts and fates.

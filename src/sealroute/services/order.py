@@ -1,4 +1,4 @@
-"""order: which host and which address next, and which addresses not at all [decision table 1].
+"""order: which host and which address next, and which addresses not at all [ADR 7.9].
 
 Smart hosts in the order given; within one next hop hosts by ascending preference, equal ones shuffled [RFC 5321 §5.1];
 addresses by the operator's order of families, the family that failed last at this host behind the other.  A route that

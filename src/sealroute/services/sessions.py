@@ -1,6 +1,6 @@
 """sessions: open SMTP sessions, kept for reuse by address *and* requirement.
 
-A session serves a message only if it was dialled to that very address and judged under an equal requirement [decision 5];
+A session serves a message only if it was dialled to that very address and judged under an equal requirement [ADR 7.5];
 so a weaker domain never rides on a stronger one's connection, nor the other way round.  Bounds: sessions in all, messages
 per session, idle time.  When all are in use the caller waits; idle ones give way, and what comes back while
 somebody waits is closed rather than kept.  Whatever way a caller leaves (an error, a cancellation), its place comes free.

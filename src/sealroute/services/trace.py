@@ -1,4 +1,4 @@
-"""trace: what the trace says, in Exchange's words; and which questions it takes [facts §5].
+"""trace: what the trace says, in Exchange's words; and which questions it takes [Exchange Online].
 
 Reads stored events and attempt records and decides nothing.  `reason_string` is the form in which Exchange's trace shows why
 mail waits, so that scripts which take it apart keep working.
@@ -27,7 +27,7 @@ DEFAULT_RESULTS, MAX_RESULTS = 1000, 5000
 
 
 def reason_string(text: str, *, host: str, ip: str, port: int, at: datetime) -> str:
-    """Why mail waits, as Exchange's trace writes it; `text` is the code and sentence, `at` the last try [facts §3]."""
+    """Why mail waits, as Exchange's trace writes it; `text` is the code and sentence, `at` the last try [Exchange Online]."""
     last = f"{text} [LastAttemptedServerName={host}]" if host else text
     if ip:
         address = f"[{ip}]" if ":" in ip else ip

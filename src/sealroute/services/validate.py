@@ -1,7 +1,7 @@
 """validate: can mail go through a connector right now?  Delivery's own steps with a test mail, told as a list of tasks.
 
 The engine that delivers does the work, with this connector chosen whatever its domains, its Enabled and its TestMode say;
-the tasks only read the Attempts it made, so a validation can never disagree with delivery [facts §4].
+the tasks only read the Attempts it made, so a validation can never disagree with delivery [Exchange Online].
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Get-MessageTraceV2 and Get-MessageTraceDetailV2 [facts §5].
+"""Get-MessageTraceV2 and Get-MessageTraceDetailV2 [Exchange Online].
 
 The parameters, limits, ordering and paging of Exchange: when a page is full, the next one begins with EndDate = the last
 Received and StartingRecipientAddress = the last recipient, which a warning spells out.

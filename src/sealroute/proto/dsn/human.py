@@ -1,4 +1,4 @@
-"""What a notification tells a person, in the five blocks of [facts §6].
+"""What a notification tells a person, in the five blocks of [Exchange Online].
 
 What happened · who has to fix it · how to fix it · details for mail administrators · the message's hops.  The wording of
 each reason is the catalogue's own (policy/reasons), so NDR, trace and analyzer say the same; this file only lays it out.
