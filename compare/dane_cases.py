@@ -314,12 +314,14 @@ class _Maker:
         return where, Tlsa(usage, selector, matching, data)
 
     def _spoilt(self, data: bytes) -> tuple[str, bytes]:
+        # A certificate's length differs from run to run (ECDSA signatures do); what follows must not depend on it.
+        unrelated = Random(self.random.getrandbits(64))
         kinds: dict[str, bytes] = {
             "last octet wrong": data[:-1] + bytes([data[-1] ^ 1]),
             "cut short": data[:-1],
             "an octet too long": data + b"\x00",
             "empty": b"",
-            "random octets": self.random.randbytes(len(data)),
+            "random octets": unrelated.randbytes(len(data)),
             "hexadecimal text": data.hex().encode(),
             "an unrelated digest": hashlib.sha256(b"nothing").digest(),
             "only a head": data[:2],
