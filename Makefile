@@ -47,7 +47,7 @@ fuzz:
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@.venv/bin/python -m fuzz --seconds $(or $(SECONDS),10)
 
-# Do the unit tests notice when the pure core is wrong?  Lists surviving mutants (docs/explain/mutation.md).
+# Do the unit tests notice when the pure core is wrong?  Lists surviving mutants.
 mutation:
 	@tools/setup test
 	@.venv/bin/python tools/mutate.py
