@@ -78,7 +78,9 @@ def ad(net: Internet, port: int, http: int, servers: str, timeout: float = 5.0) 
     text = re.sub(r"\[\[resolver\.stub_zones\]\]\nzone = .*\naddresses = .*\n", "", net.gateway_toml(port))
     text = text.replace('trust_anchor_file = "trust-anchor.ds"\nspecial_names = true', f'kind = "ad"\nservers = ["{servers}"]')
     lines = f"timeout_seconds = {timeout}\ncanary_interval_seconds = 10\n{CANARIES}"
-    return text.replace("timeout_seconds = 15.0", lines).replace("enabled = false", f'port = {http}\n[retry]\nschedule = ["1s"]')
+    return text.replace("timeout_seconds = 15.0", lines).replace(
+        "enabled = false", f'port = {http}\n[retry]\nschedule = ["1s"]'
+    )
 
 
 async def test_a_resolver_that_does_not_validate_and_one_that_stops(tmp_path: Path) -> None:
