@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from sealroute.ports import CachedPolicy, Fetched, FetchFailed
 from sealroute.services.sts import StsPolicies
 from simnet.pki import Ca
 from simnet.policyhost import Behaviour, Certificate, PolicyHost, policy_text
+from tests.busy import busy_loop
 
 DOMAIN = "contoso.test"
 HOST = "mta-sts.contoso.test"
@@ -264,11 +266,10 @@ async def test_an_address_that_stays_silent_is_given_up_for_the_next(lab: Lab, m
     lab.host.serve(DOMAIN, TEXT)
     connect = httpcore.AnyIOBackend.connect_tcp
 
-    async def silent(backend: httpcore.AnyIOBackend, host: str, port: int, timeout: float, *rest: Any) -> Any:
+    async def silent(backend: httpcore.AnyIOBackend, host: str, *rest: Any) -> Any:
         if host == "127.0.0.99":  # no address on loopback swallows packets, so this one is made to
-            await asyncio.sleep(timeout)
-            raise httpcore.ConnectTimeout
-        return await connect(backend, host, port, timeout, *rest)
+            await asyncio.sleep(3600)
+        return await connect(backend, host, *rest)
 
     monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", silent)
     assert await lab.fetch(Names(("127.0.0.99", "127.0.0.1")), timeout_seconds=2) == Fetched(TEXT.encode())
@@ -333,6 +334,16 @@ async def test_many_fetches_share_the_places(lab: Lab) -> None:
     results = await asyncio.gather(*(fetcher.fetch(site.domain) for site in sites))
     assert results == [Fetched(site.text.encode()) for site in sites]
     assert [site.hits for site in sites] == [1] * 12
+
+
+async def test_a_fetch_does_not_fail_because_our_own_loop_is_late(lab: Lab) -> None:
+    """A policy that cannot be fetched does not apply: to be too busy for it would weaken its domain's mail."""
+    site = lab.host.serve(DOMAIN, TEXT)
+    started = time.monotonic()
+    with busy_loop(0.1):
+        assert await lab.fetch(timeout_seconds=0.7) == Fetched(TEXT.encode())
+    assert site.hits == 1
+    assert time.monotonic() - started > 0.7, "by the clock the time was over"
 
 
 async def test_a_fetch_that_is_cancelled_gives_its_place_back(lab: Lab) -> None:

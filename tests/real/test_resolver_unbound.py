@@ -18,6 +18,7 @@ from simnet.nameserver import Fault, FaultyNameServer, NsdServer
 from simnet.recursive import UnboundServer
 from simnet.signing import ZoneKey
 from simnet.zones import World
+from tests.busy import busy_loop
 from tests.real.resolver_world import BROKEN, CLEAN, LAME, Case, look_up, make_world, shape
 
 pytestmark = pytest.mark.real
@@ -100,6 +101,16 @@ async def test_a_silent_server_ends_with_our_own_time_limit(config: UnboundConfi
     assert answers[2].detail == "no answer within 0.5 s"
     assert (await resolver.a("mx.signed.test")).secure, "and look-ups go on"
     await resolver.close()
+
+
+async def test_a_look_up_does_not_fail_because_our_own_loop_is_late(config: UnboundConfig, world: World) -> None:
+    """The name server answers at once, as far as the loop lets it: it runs there, too."""
+    resolver = UnboundResolver(replace(config, timeout_seconds=0.3))
+    async with FaultyNameServer(Fault.SHORT_TLSA, LAME, world.port):
+        with busy_loop(0.2):
+            answer = await resolver.tlsa(LAME_TLSA)
+    await resolver.close()
+    assert answer.detail == "the answer cannot be read: a TLSA record has only 2 octets"
 
 
 async def test_a_record_cut_short_is_unknown_and_not_absent(config: UnboundConfig, world: World) -> None:

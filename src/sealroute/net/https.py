@@ -25,6 +25,7 @@ import httpcore
 from sealroute.base.dnsdata import Answer
 from sealroute.base.errors import InputError
 from sealroute.base.names import domain as compared
+from sealroute.net.patience import patience
 from sealroute.policy.evidence import FetchFailure
 from sealroute.ports import Fetched, FetchFailed, Resolver
 
@@ -41,7 +42,8 @@ class FetchRules:
 
     port: int = 443
     timeout_seconds: float = 60.0
-    """From the first DNS query to the last octet; waiting for one of the `concurrency` places is not counted."""
+    """From the first DNS query to the last octet.  Not counted: waiting for one of the `concurrency` places, and what our own
+    event loop was late (net/patience), for a policy that we were too busy to fetch would not protect its domain's mail."""
     concurrency: int = 32
     """Fetches at a time, all domains together."""
     allow_private: bool = False
@@ -70,7 +72,7 @@ class HttpsPolicyFetcher:
             return _failed(f"mta-sts.{domain[:260]} cannot be a host: {error}.")
         async with self._room:
             try:
-                async with asyncio.timeout(self._rules.timeout_seconds):
+                async with patience(self._rules.timeout_seconds):
                     return await self._fetch(host)
             except TimeoutError:
                 return _failed(f"The policy host {host} did not answer in full within {self._rules.timeout_seconds:g} s.")
@@ -143,8 +145,9 @@ class _Backend(httpcore.AsyncNetworkBackend):
         troubles: list[str] = []
         for address in self._addresses:
             try:
-                return await self._tcp.connect_tcp(address, port, self._each_seconds, local_address, socket_options)
-            except httpcore.ConnectTimeout:
+                async with patience(self._each_seconds):
+                    return await self._tcp.connect_tcp(address, port, None, local_address, socket_options)
+            except (TimeoutError, httpcore.ConnectTimeout):  # our patience, or the system's
                 troubles.append(f"{address} did not answer within {self._each_seconds:g} s")
             except httpcore.ConnectError as error:
                 troubles.append(f"{address}: {_describe(error)}")

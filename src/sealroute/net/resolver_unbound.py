@@ -3,7 +3,8 @@
 Rules that hold:
 * DNSSEC is validated here, from the trust anchors of the configuration; no other machine's word is taken.
 * Bogus wins over everything else the library says; whatever is not a clean answer is UNKNOWN, never absent.
-* Every look-up ends: with the library's answer, after `timeout_seconds`, or when the resolver is closed.
+* Every look-up ends: with the library's answer, after `timeout_seconds`, or when the resolver is closed.  That time is counted
+  in parts, as in net/patience: a part that the event loop was late for counts as its length and no more.
 * Look-ups for the same name and type that are under way at the same time are one look-up.
 
 The library caches by TTL and runs its own single thread; no thread is made per look-up.  All Python code here, the
@@ -26,6 +27,7 @@ from sealroute.net import dnswire
 from sealroute.net.aliases import prove_steps
 from sealroute.net.dnswire import AliasLink, RecordType
 from sealroute.net.libunbound import error_text, ffi, library, octets, text
+from sealroute.net.patience import PARTS
 from sealroute.net.unbound_config import UnboundConfig, make_context
 
 T = TypeVar("T")
@@ -41,7 +43,7 @@ class _UnderWay:
 
     __slots__ = ("async_id", "deadline", "name", "rtype", "waiters")
 
-    def __init__(self, name: str, rtype: RecordType[Any], deadline: float) -> None:
+    def __init__(self, name: str, rtype: RecordType[Any], deadline: int) -> None:
         self.name = name
         self.rtype = rtype
         self.deadline = deadline
@@ -62,6 +64,8 @@ class UnboundResolver:
         self._async_id = ffi.new("int *")
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._parts = 0
+        """How many parts of `timeout_seconds` have been waited for answers; what deadlines are counted in."""
         self._last_handle = 0
         self._by_handle: dict[int, _UnderWay] = {}
         """In the order of their deadlines, as all have the same time."""
@@ -131,7 +135,8 @@ class UnboundResolver:
             self._loop = asyncio.get_running_loop()
             self._loop.add_reader(self._descriptor, self._on_readable)
         self._last_handle = handle = self._last_handle + 1
-        under_way = _UnderWay(name, rtype, self._loop.time() + self.config.timeout_seconds)
+        # One more than the time has: the part that is running may be almost over.
+        under_way = _UnderWay(name, rtype, self._parts + PARTS + 1)
         user_data = ffi.cast("void *", handle)
         code = self._ub.ub_resolve_async(
             self._context, name.encode("ascii"), rtype.number, _IN, user_data, self._callback, self._async_id
@@ -141,7 +146,7 @@ class UnboundResolver:
         under_way.async_id = self._async_id[0]
         self._by_handle[handle] = under_way
         if self._timer is None:
-            self._timer = self._loop.call_at(under_way.deadline, self._on_timer)
+            self._timer = self._loop.call_later(self.config.timeout_seconds / PARTS, self._on_timer)
         return under_way
 
     # ------------------------------------------------------------------------------------------------------- being told
@@ -166,18 +171,20 @@ class UnboundResolver:
                 waiter.set_result((answer, links))
 
     def _on_timer(self) -> None:
-        """End what is overdue, and wake again for the next."""
+        """One part of the time is over: end what is overdue, and go on while anybody waits."""
         assert self._loop is not None
         self._timer = None
-        now = self._loop.time()
+        self._parts += 1
+        self._on_readable()  # an answer that has come is in time, even when the loop has not got round to it
         for handle, under_way in list(self._by_handle.items()):
-            if under_way.deadline > now:
-                self._timer = self._loop.call_at(under_way.deadline, self._on_timer)
-                return
+            if under_way.deadline > self._parts:
+                break
             del self._by_handle[handle]
             self._ub.ub_cancel(self._context, under_way.async_id)
             detail = f"no answer within {self.config.timeout_seconds:g} s"
             self._finish(under_way, _failed(under_way.name, under_way.rtype, Security.UNKNOWN, detail))
+        if self._by_handle:
+            self._timer = self._loop.call_later(self.config.timeout_seconds / PARTS, self._on_timer)
 
     def _fail_all(self, detail: str) -> None:
         while self._by_handle:
