@@ -19,8 +19,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-START_SECONDS = 30.0
+START_SECONDS = 120.0
 STOP_SECONDS = 60.0
+COMMAND_SECONDS = 120.0
+"""All generous: who waits in vain fails later, and a slow machine does not fail at all."""
 
 
 class Gateway:
@@ -90,7 +92,7 @@ class Gateway:
         """Run a `sealroute` command on this configuration; returns what it printed."""
         environment = {**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1"}
         done = subprocess.run(
-            [*self.command, *arguments], capture_output=True, text=True, timeout=60, check=False, env=environment
+            [*self.command, *arguments], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False, env=environment
         )
         if done.returncode not in ok:
             raise RuntimeError(f"sealroute {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")

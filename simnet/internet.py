@@ -163,7 +163,7 @@ class Internet:
             "store": ['url = "sqlite:///queue.db"'],
             "resolver": ['trust_anchor_file = "trust-anchor.ds"', "special_names = true", "timeout_seconds = 15.0"],
             "tls": ['ca_file = "web-ca.pem"'],
-            "mta_sts": ['ca_file = "web-ca.pem"', f"https_port = {self.policies.port}", "timeout_seconds = 10.0"],
+            "mta_sts": ['ca_file = "web-ca.pem"', f"https_port = {self.policies.port}"],
             "delivery": [
                 f"smtp_port = {self.smtp_port}",
                 "allow_private_destinations = true",

@@ -31,7 +31,7 @@ from dns.rdatatype import TLSA
 
 from simnet.zones import World
 
-START_SECONDS = 20.0
+START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
 

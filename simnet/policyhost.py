@@ -27,7 +27,8 @@ from types import TracebackType
 from simnet.pki import Ca, Entity, Wish, self_signed
 
 REQUEST_LIMIT_BYTES = 16_384
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS = 300.0
+"""For the handshake, and for the request; longer than any client waits, so that it is the client's patience that is tested."""
 
 
 class Behaviour(Enum):
@@ -120,7 +121,9 @@ class PolicyHost:
         """Listen; raises OSError when the address cannot be had."""
         context = _context(self.ca.leaf("nobody.invalid"))
         context.sni_callback = self._choose
-        self._server = await asyncio.start_server(self._work, self.ip, self.port, ssl=context, limit=REQUEST_LIMIT_BYTES)
+        self._server = await asyncio.start_server(
+            self._work, self.ip, self.port, ssl=context, limit=REQUEST_LIMIT_BYTES, ssl_handshake_timeout=REQUEST_SECONDS
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -180,7 +183,7 @@ class PolicyHost:
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 request = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                await self._answer(request, reader, writer)
+            await self._answer(request, reader, writer)
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client went, or was too slow: its affair
         finally:
