@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from sealroute.base.chain import ChainOutcome, ChainResult, TrustRoots, verify_pkix
+from sealroute.base.chain import ChainOutcome, TrustRoots, verify_pkix
 from sealroute.policy.reasons import Finding, Reason, TlsRptResult
 from sealroute.policy.requirement import (
     CheckResult,
@@ -47,8 +47,7 @@ def judge(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots) ->
     if not facts.encrypted:
         return _without_tls(requirement, facts)
     dane, dane_reason = _dane(requirement.dane, facts)
-    pkix = _pkix(requirement, facts, roots)
-    sts = _sts(requirement.sts, pkix)
+    sts = _sts(requirement, facts, roots)
     settings, settings_reason = _settings(requirement, facts, roots)
     finding: Finding | None = None
     if dane is not None and requirement.dane is not None and requirement.dane.enforced and not dane.satisfied:
@@ -144,22 +143,18 @@ def _dane(check: DaneCheck | None, facts: HandshakeFacts) -> tuple[CheckResult |
             assert_never(never)
 
 
-def _pkix(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots) -> ChainResult | None:
-    """The chain and the host's own name by the web PKI, as MTA-STS wants it; None when nobody asks."""
-    if requirement.sts is None:
-        return None
-    return verify_pkix(facts.chain, roots, facts.at, (requirement.host,))
-
-
-def _sts(check: StsCheck | None, pkix: ChainResult | None) -> CheckResult | None:
-    if check is None or pkix is None:
+def _sts(requirement: Requirement, facts: HandshakeFacts, roots: TrustRoots) -> CheckResult | None:
+    """The policy's mx patterns, then the chain and the host's own name by the web PKI [RFC 8461 §4.1, §4.2]."""
+    check = requirement.sts
+    if check is None:
         return None
     if not check.mx_matches:
         return CheckResult(False, TlsRptResult.VALIDATION_FAILURE, f"the host is not in the policy of {check.domain}")
-    if pkix.ok:
-        return CheckResult(True, matched=pkix.name.name if pkix.name else "")
-    status, report = _CHAIN_RESULT[pkix.outcome]
-    return CheckResult(False, report, f"{status}: {pkix.detail}")
+    result = verify_pkix(facts.chain, roots, facts.at, (requirement.host,))
+    if result.ok:
+        return CheckResult(True, matched=result.name.name if result.name else "")
+    status, report = _CHAIN_RESULT[result.outcome]
+    return CheckResult(False, report, f"{status}: {result.detail}")
 
 
 def _sts_finding(requirement: Requirement, check: StsCheck, result: CheckResult) -> Finding:
