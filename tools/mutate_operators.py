@@ -22,32 +22,40 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
 _REMOVABLE = (ast.Expr, ast.AugAssign, ast.Raise, ast.Continue, ast.Break, ast.Delete)
 
 
+Path = tuple[tuple[str, int | None], ...]
+Change = Callable[[ast.AST], None]
+Site = tuple[str, int, str, Path, Change]
+
+
 @dataclass(frozen=True, slots=True)
 class Mutant:
     """One wrong version of a module."""
 
     key: str
-    """`function: change`, with `#2` and so on for those alike; stays the same when lines move."""
+    """`function: change`, with `#2` and so on for those alike; stays the same when lines move.
+
+    A changed value is named with the expression it stands in, so that what is said of one is not taken for another.
+    """
     line: int
-    tree: ast.Module
+    right: ast.Module
+    path: Path
+    change: Change
+
+    def tree(self) -> ast.Module:
+        """The wrong version; `right` stays as it is."""
+        changed = copy.deepcopy(self.right)
+        self.change(_at(changed, self.path))
+        return ast.fix_missing_locations(changed)
 
 
 def mutants(source: str) -> Iterator[Mutant]:
     """Every mutant of a module's source."""
     tree = ast.parse(source)
-    changes = list(_Finder().find(tree))
     seen: Counter[str] = Counter()
-    for function, line, words, path, change in changes:
-        changed = copy.deepcopy(tree)
-        change(_at(changed, path))
+    for function, line, words, path, change in _Finder().find(tree):
         key = f"{function}: {words}"
         seen[key] += 1
-        yield Mutant(key if seen[key] == 1 else f"{key} #{seen[key]}", line, ast.fix_missing_locations(changed))
-
-
-Path = tuple[tuple[str, int | None], ...]
-Change = Callable[[ast.AST], None]
-Site = tuple[str, int, str, Path, Change]
+        yield Mutant(key if seen[key] == 1 else f"{key} #{seen[key]}", line, tree, path, change)
 
 
 def _at(node: ast.AST, path: Path) -> ast.AST:
@@ -65,6 +73,7 @@ class _Finder:
     """Walks a tree and says where what can be changed."""
 
     def find(self, tree: ast.Module) -> Iterator[Site]:
+        self._around: ast.AST = tree
         yield from self._walk(tree, (), "module")
 
     def _walk(self, node: ast.AST, path: Path, function: str) -> Iterator[Site]:
@@ -73,7 +82,17 @@ class _Finder:
         if isinstance(node, ast.Assert) or (isinstance(node, ast.FunctionDef) and node.name == "__repr__"):
             return
         for words, change in _changes(node):
-            yield function, getattr(node, "lineno", 0), words, path, change
+            within = f" in `{_short(self._around)}`" if isinstance(node, ast.Constant) else ""
+            yield function, getattr(node, "lineno", 0), words + within, path, change
+        around = self._around
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            self._around = node.args
+        elif isinstance(node, ast.stmt | ast.expr) and not isinstance(node, ast.UnaryOp | ast.Slice):
+            self._around = node
+        yield from self._walk_fields(node, path, function)
+        self._around = around
+
+    def _walk_fields(self, node: ast.AST, path: Path, function: str) -> Iterator[Site]:
         for name, value in ast.iter_fields(node):
             if name in ("annotation", "returns", "decorator_list", "bases", "type_params"):
                 continue

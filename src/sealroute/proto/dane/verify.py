@@ -166,8 +166,9 @@ def _conclude(results: tuple[RecordResult, ...], any_usable: bool, any_certifica
 
 
 def _preference(result: RecordResult) -> tuple[int, int, int, int]:
-    record = result.record
-    return -record.usage, result.depth or 0, -record.selector, -record.matching
+    record, depth = result.record, result.depth
+    assert depth is not None, "of what matched it is known where"
+    return -record.usage, depth, -record.selector, -record.matching
 
 
 class _Comparison:
