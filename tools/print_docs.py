@@ -43,6 +43,7 @@ from sealroute.proto.mtasts.txt import StsTxt  # noqa: E402
 from sealroute.services.metrics import reference_markdown as metrics_markdown  # noqa: E402
 from sealroute.settings.document import example_toml  # noqa: E402
 from sealroute.settings.document import reference_markdown as settings_markdown  # noqa: E402
+from tools.mutate import page as mutation_page  # noqa: E402
 
 # ------------------------------------------------------------------------------------------------------ decision table
 
@@ -358,6 +359,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/settings.md": settings_markdown,
     "docs/reference/cli.md": cli_markdown,
     "docs/reference/metrics.md": metrics_markdown,
+    "docs/explain/mutation.md": mutation_page,
 }
 
 

@@ -265,9 +265,8 @@ def connector_rows(connector: Connector) -> tuple[str, ...]:
 
 def _is_blind(connector: Connector, evidence: Evidence, finding: Finding, wishes: Wishes) -> bool:
     """Whether what seems wrong with the next hop may be our resolver's own fault."""
-    if evidence.resolver_trusted:
-        return False
-    return finding.reason is Reason.DNSSEC_INVALID or dane_mode(connector, wishes) is SmtpDaneMode.MANDATORY
+    needs_proof = finding.reason is Reason.DNSSEC_INVALID or dane_mode(connector, wishes) is SmtpDaneMode.MANDATORY
+    return needs_proof and not evidence.resolver_trusted
 
 
 def _hop(hop: Hop) -> tuple[str, Finding | None]:
@@ -331,7 +330,8 @@ def _host(connector: Connector, evidence: Evidence, hop: Hop, host: HostEvidence
 
 def _ruled_out(host: HostEvidence, hop: Hop, row: str, cell: Cell) -> Finding | None:
     """Why the host cannot be dialled for DANE's or its addresses' sake."""
-    if cell.then is Then.RULED_OUT and cell.reason is not None:
+    if cell.then is Then.RULED_OUT:
+        assert cell.reason is not None
         return Finding(cell.reason, dane_detail(host, hop, row), host.name, hop.name)
     if _addresses_unknown(host):
         bogus = any(answer is not None and answer.security is Security.BOGUS for answer in (host.a, host.aaaa))
@@ -373,8 +373,9 @@ def _sts_rules_out(cell: Cell, mode: MtaStsMode, *, proven: bool) -> bool:
 def _sts_finding(cell: Cell, host: HostEvidence, policy: StsEvidence | None, hop: Hop) -> Finding:
     assert cell.reason is not None
     if cell.reason is Reason.STS_MX_MISMATCH:
-        patterns = ", ".join(policy.policy.mx) if policy and policy.policy else ""
-        return Finding(cell.reason, f"{host.name} is not among: {patterns}", host.name, hop.name)
+        assert policy is not None
+        assert policy.policy is not None
+        return Finding(cell.reason, f"{host.name} is not among: {', '.join(policy.policy.mx)}", host.name, hop.name)
     detail = f"{host.name} is an address, not a name" if host.is_literal else ""
     if policy is not None:
         said = policy.txt_parsed.reason if policy.txt_parsed else None

@@ -97,7 +97,7 @@ class ReasonFacts:
     sentence: str
     side: Side
     fix: str
-    security: bool = False
+    security: bool
     """True when a demanded proof is missing: shown before network reasons [ADR 7.7]."""
 
 
@@ -367,14 +367,14 @@ class Finding:
 
     def queued(self) -> str:
         """As shown while the mail waits: `450 4.7.323 tlsa-invalid: ...`."""
-        return f"{self._basic(450)} {self.enhanced(4)} {self.sentence()}"
+        return f"{self._basic(4)} {self.enhanced(4)} {self.sentence()}"
 
     def returned(self) -> str:
         """As shown in an NDR: `550 5.7.323 tlsa-invalid: ...`."""
-        return f"{self._basic(550)} {self.enhanced(5)} {self.sentence()}"
+        return f"{self._basic(5)} {self.enhanced(5)} {self.sentence()}"
 
-    def _basic(self, default: int) -> int:
+    def _basic(self, klass: int) -> int:
         for code in (self.basic, self.reason.facts.basic):
-            if code is not None and code // 100 == default // 100:
+            if code is not None and code // 100 == klass:
                 return code
-        return default
+        return klass * 100 + 50
