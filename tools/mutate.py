@@ -30,8 +30,8 @@ from types import CodeType, ModuleType
 ROOT = Path(__file__).resolve().parents[1]
 EXPLAINED = ROOT / "docs" / "explain" / "mutation.md"
 _FIGURES = ("<!-- counted by `make docs` -->", "<!-- until here -->")
-TIMEOUT_SECONDS = 90.0
-"""A mutant that takes longer loops or waits, and counts as noticed; generous, for busy machines."""
+MIN_SECONDS, TIMES_AS_LONG = 20.0, 10.0
+"""A mutant that takes longer, also than so many times what the right module takes, loops or waits, and counts as noticed."""
 
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
@@ -121,12 +121,14 @@ def main() -> int:
     for module in wanted.module or MODULES:
         path = path_of(module)
         source = path.read_text()
-        if run(module, path, lambda: ast.parse(source)) != "survived":  # noqa: B023
+        begun = time.monotonic()
+        if run(module, path, lambda: ast.parse(source), float("inf")) != "survived":  # noqa: B023
             print(f"the tests of {module} fail without any mutation")
             return 2
+        limit = max(MIN_SECONDS, TIMES_AS_LONG * (time.monotonic() - begun))
         chosen = [mutant for mutant in mutants(source) if wanted.only in f"{module}.{mutant.key}"]
         with ThreadPoolExecutor(wanted.jobs) as pool:
-            ends = pool.map(lambda mutant: run(module, path, mutant.tree), chosen)  # noqa: B023
+            ends = pool.map(lambda mutant: run(module, path, mutant.tree, limit), chosen)  # noqa: B023
             fates = [Fate(module, mutant, how) for mutant, how in zip(chosen, ends, strict=True)]
         total += show(module, fates, explained, everything=wanted.list)
     print(
@@ -200,12 +202,12 @@ def preload() -> None:
     assert all((cryptography, dns, OpenSSL, pytest, pytest_asyncio, sealroute, simnet))
 
 
-def run(module: str, path: Path, tree: Callable[[], ast.Module]) -> str:
+def run(module: str, path: Path, tree: Callable[[], ast.Module], seconds: float) -> str:
     """Run the module's tests against this tree in a forked process; what became of the mutant."""
     process = os.fork()
     if process == 0:
         _child(f"sealroute.{module}", path, tree, MODULES[module])
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         done, status = os.waitpid(process, os.WNOHANG)
         if done:

@@ -133,7 +133,7 @@ def _parents(domain: str) -> Iterable[str]:
     """The names above the domain, nearest first; none for an address literal."""
     if domain.startswith("["):
         return
-    dot = domain.find(".")
-    while dot >= 0:
-        yield domain[dot + 1 :]
-        dot = domain.find(".", dot + 1)
+    _, dot, parent = domain.partition(".")
+    while dot:
+        yield parent
+        _, dot, parent = parent.partition(".")
