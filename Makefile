@@ -47,7 +47,8 @@ fuzz:
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[fuzz]'
 	@.venv/bin/python -m fuzz --seconds $(or $(SECONDS),10)
 
-# Do the unit tests notice when the pure core is wrong?  Lists surviving mutants.
+# Do the unit tests notice when the pure core is wrong?  Fails for a mutant that survives and is not explained
+# (docs/explain/mutation.md).
 mutation:
 	@tools/setup test
 	@.venv/bin/python tools/mutate.py

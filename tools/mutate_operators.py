@@ -2,8 +2,8 @@
 
 Operators: comparisons weakened or turned round, `and` and `or` exchanged, conditions negated, numbers moved by one, True and
 False exchanged, + and - exchanged, results dropped, statements and `case` branches removed, filters of comprehensions taken
-away.  Left alone: docstrings, annotations, decorators, assertions, branches that cannot be reached (`assert_never`), wording
-of messages.
+away.  Left alone: docstrings, annotations, decorators, assertions, `__repr__`, branches that cannot be reached
+(`assert_never`), what only a module started as a program does, wording of messages.
 """
 
 from __future__ import annotations
@@ -80,6 +80,8 @@ class _Finder:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             function = node.name if function == "module" else f"{function}.{node.name}"
         if isinstance(node, ast.Assert) or (isinstance(node, ast.FunctionDef) and node.name == "__repr__"):
+            return
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "__name__ == '__main__'":
             return
         for words, change in _changes(node):
             within = f" in `{_short(self._around)}`" if isinstance(node, ast.Constant) else ""
