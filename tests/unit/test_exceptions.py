@@ -16,7 +16,7 @@ from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.main import run
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.decide import Wishes
-from sealroute.policy.exceptions import MAX_SPAN, ExceptedConnector, TimedException, apply, problems
+from sealroute.policy.exceptions import MAX_REASON_CHARACTERS, MAX_SPAN, ExceptedConnector, TimedException, apply, problems
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.services import exempt
 from sealroute.services.plan import _key
@@ -112,6 +112,13 @@ SMART = replace(BANK, use_mx_record=False, smart_hosts=("192.0.2.1",), smtp_dane
 def test_what_is_refused(connector: Connector, changes: Mapping[str, Any], wrong: str) -> None:
     found = problems(connector, replace(GOOD, **changes))
     assert (str(found[0])[: len(wrong)] if found else "") == wrong
+
+
+def test_an_exception_may_last_and_say_as_much_as_allowed_and_no_more() -> None:
+    longest = replace(GOOD, until=GOOD.created_at + MAX_SPAN, reason="x" * MAX_REASON_CHARACTERS)
+    assert problems(BANK, longest) == ()
+    longer = replace(longest, until=longest.until + timedelta(microseconds=1), reason=longest.reason + "x")
+    assert [problem.where for problem in problems(BANK, longer)] == ["until", "reason"]
 
 
 # ------------------------------------------------------------------------------------------- service and store, with audit

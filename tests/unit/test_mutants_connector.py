@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
+from sealroute.base.errors import InputError
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.connector_json import connector_to_json
-from sealroute.policy.exceptions import MAX_REASON_CHARACTERS, MAX_SPAN, problems
-from tests.unit.test_exceptions import BANK, GOOD
+from sealroute.policy.parameter_kinds import parse_duration, parse_smart_host
+from sealroute.policy.parameters import split_list
 
 DAY = timedelta(days=1)
 
@@ -29,11 +31,42 @@ def test_a_stored_connector_is_under_no_exception() -> None:
 
 
 def test_the_stores_form_keeps_letters_as_they_are() -> None:
-    assert '"Name":"Größte Bank"' in connector_to_json(replace(BANK, name="Größte Bank"))
+    assert '"Name":"Größte Bank"' in connector_to_json(Connector(guid="g", name="Größte Bank"))
 
 
-def test_an_exception_may_last_and_say_as_much_as_allowed_and_no_more() -> None:
-    longest = replace(GOOD, until=GOOD.created_at + MAX_SPAN, reason="x" * MAX_REASON_CHARACTERS)
-    assert problems(BANK, longest) == ()
-    longer = replace(longest, until=longest.until + timedelta(microseconds=1), reason=longest.reason + "x")
-    assert [problem.where for problem in problems(BANK, longer)] == ["until", "reason"]
+@pytest.mark.parametrize(
+    ("text", "items"),
+    [
+        ("@(a,b)", ("a", "b")),
+        ("@(a,b", ("@(a", "b")),
+        ("a,b)", ("a", "b)")),
+        ("'a','b'", ("a", "b")),
+        ("'a,b'", ("'a", "b'")),
+        ("'a\",b", ("'a\"", "b")),
+        ("'", ("'",)),
+        ("xax", ("xax",)),
+    ],
+)
+def test_brackets_and_quotes_are_taken_away_in_pairs(text: str, items: tuple[str, ...]) -> None:
+    assert split_list(text) == items
+
+
+def test_a_quoted_nothing_is_an_empty_item() -> None:
+    with pytest.raises(InputError, match="has an empty item"):
+        split_list("a,''")
+
+
+@pytest.mark.parametrize("text", ["[mx.contoso.com", "mx.contoso.com]"])
+def test_half_a_pair_of_square_brackets_is_no_smart_host(text: str) -> None:
+    with pytest.raises(InputError, match="cannot be part of a host name"):
+        parse_smart_host(text)
+
+
+def test_a_time_span_goes_to_the_last_second_of_the_day() -> None:
+    assert parse_duration("23:59:59") == timedelta(days=1, seconds=-1)
+
+
+@pytest.mark.parametrize("text", ["24:00:00", "00:60:00", "00:00:60"])
+def test_a_time_span_has_no_24th_hour_nor_60th_minute_or_second(text: str) -> None:
+    with pytest.raises(InputError, match="hours go to 23, minutes and seconds to 59"):
+        parse_duration(text)

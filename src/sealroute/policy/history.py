@@ -30,7 +30,7 @@ SEEN_AGAIN_AFTER = timedelta(hours=1)
 
 
 class DaneState(Enum):
-    """For which of its hosts a destination has usable, secure TLSA records."""
+    """For which of its hosts a destination has usable, secure TLSA records, strictest first."""
 
     ALL = "all"
     SOME = "some"
@@ -71,7 +71,7 @@ class DriftKind(Enum):
         return self not in (DriftKind.DANE_GAINED, DriftKind.STS_GAINED)
 
 
-_DANE_RANK = {DaneState.ALL: 2, DaneState.SOME: 1, DaneState.NONE: 0}
+_DANE_RANK = {state: rank for rank, state in enumerate(reversed(DaneState))}
 _STS_RANK = {state: rank for rank, state in enumerate(reversed(StsState))}
 _STS_MODES = {StsMode.ENFORCE: StsState.ENFORCE, StsMode.TESTING: StsState.TESTING, StsMode.NONE: StsState.OFF}
 
