@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from sealroute.base.errors import InputError
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.connector_json import connector_to_json
+from sealroute.policy.connector_rules import MAX_ITEMS, MAX_TEXT_CHARACTERS, check
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.parameter_kinds import parse_duration, parse_smart_host
 from sealroute.policy.parameters import split_list
 
-DAY = timedelta(days=1)
+DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+BANK = Connector(guid="g", name="Größte Bank", recipient_domains=("contoso.com",))
 
 
 def test_the_default_connector_is_made_of_defaults() -> None:
@@ -30,8 +35,39 @@ def test_a_stored_connector_is_under_no_exception() -> None:
     assert default_connector().exception_id == ""
 
 
+@pytest.mark.parametrize("field", MAX_ITEMS)
+def test_a_list_may_be_as_long_as_allowed_and_no_longer(field: str) -> None:
+    item: Any = HOUR if field == "retry_schedule" else "mx.contoso.com"
+
+    def wrong(count: int) -> bool:
+        values: dict[str, Any] = {field: (item,) * count}
+        said = [str(problem) for problem in check(replace(BANK, **values)).problems]
+        return any(f"it has {count} entries. At most {MAX_ITEMS[field]} are allowed." in sentence for sentence in said)
+
+    assert (wrong(MAX_ITEMS[field]), wrong(MAX_ITEMS[field] + 1)) == (False, True)
+
+
+def test_a_comment_may_be_as_long_as_allowed() -> None:
+    assert check(replace(BANK, comment="x" * MAX_TEXT_CHARACTERS)).problems == ()
+
+
+def test_the_first_address_is_the_one_that_mandatory_is_refused_for() -> None:
+    two = replace(
+        BANK, use_mx_record=False, smart_hosts=("192.0.2.1", "192.0.2.2"), smtp_dane_mode=SmtpDaneMode.MANDATORY,
+        mta_sts_mode=MtaStsMode.MANDATORY,
+    )  # fmt: skip
+    assert [str(problem).partition(": an address")[0] for problem in check(two).problems] == [
+        "SmtpDaneMode: Mandatory can never hold for the smart host 192.0.2.1",
+        "MtaStsMode: Mandatory can never hold for the smart host 192.0.2.1",
+    ]
+
+
+def test_only_the_first_wait_must_be_shorter_than_the_messages_life() -> None:
+    assert check(replace(BANK, retry_schedule=(HOUR, 3 * HOUR), message_expiration=2 * HOUR)).warnings == ()
+
+
 def test_the_stores_form_keeps_letters_as_they_are() -> None:
-    assert '"Name":"Größte Bank"' in connector_to_json(Connector(guid="g", name="Größte Bank"))
+    assert '"Name":"Größte Bank"' in connector_to_json(BANK)
 
 
 @pytest.mark.parametrize(
