@@ -33,7 +33,7 @@ _FIGURES = ("<!-- counted by `make docs` -->", "<!-- until here -->")
 MIN_SECONDS, TIMES_AS_LONG = 20.0, 10.0
 """A mutant that takes longer, also than so many times what the right module takes, loops or waits, and counts as noticed."""
 
-sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+sys.path[:0] = [entry for entry in (str(ROOT), str(ROOT / "src")) if entry not in sys.path]
 
 from tools.mutate_operators import Mutant, mutants  # noqa: E402
 
@@ -231,7 +231,7 @@ def _child(name: str, path: Path, tree: Callable[[], ast.Module], tests: tuple[s
         sys.meta_path.insert(0, _Mutated(name, path, tree()))
         files = [str(ROOT / "tests" / "unit" / test) for test in tests]
         options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=no", "-W", "ignore"]
-        code = int(pytest.main([*options, *(file for file in files if os.path.exists(file))]))
+        code = int(pytest.main([*options, *files]))
     os._exit(code)
 
 

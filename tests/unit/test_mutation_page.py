@@ -9,6 +9,7 @@ import pytest
 from tools.mutate import MODULES, explained_keys, path_of
 from tools.mutate_operators import mutants
 
+SOURCES = path_of("policy.decide").parents[1]
 SOURCE = '''
 def late(now, end, runs=0):
     """Whether it is over."""
@@ -49,6 +50,11 @@ def test_a_mutant_is_one_change_and_leaves_the_original_alone() -> None:
 def test_alike_changes_have_numbers() -> None:
     keys = [mutant.key for mutant in mutants("a = f(x < y, x < y)") if "LtE" in mutant.key]
     assert keys == ["module: `x < y` with LtE", "module: `x < y` with LtE #2"]
+
+
+def test_every_file_of_the_three_folders_is_checked() -> None:
+    files = [path for folder in ("proto/dane", "proto/mtasts", "policy") for path in (SOURCES / folder).glob("*.py")]
+    assert {path for path in files if any(mutants(path.read_text()))} == {path_of(module) for module in MODULES}
 
 
 @pytest.mark.parametrize("module", MODULES)
