@@ -27,9 +27,11 @@ docs:
 	@tools/setup demo
 	@.venv/bin/python tools/print_docs.py
 
+# Beside Postfix with postfix-mta-sts-resolver; as root or with sudo.
 bench:
 	@tools/setup test
-	@.venv/bin/python -m benchmarks.relay
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[compare]'
+	@.venv/bin/python -m benchmarks
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.json src/*.egg-info

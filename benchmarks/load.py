@@ -1,144 +1,234 @@
-"""A load client: N messages over some connections, pipelined, as fast as the server takes them; a process of its own.
+"""The load client: numbered messages over some connections, as fast as the server takes them or at a steady rate.
 
-    python -m benchmarks.load 127.0.0.1 2525 --messages 10000 --size 10240 --connections 20 --domains d0.test,d1.test
+    python -m benchmarks.load < plan.json > result.json
 
-Prints one JSON object: how many were answered 250, the replies of the others, and the wall clock times of the first and the
-last of them.  Each message carries `X-Sim-Id: <number>`, so that the sink can count it.  The server must offer PIPELINING
-[RFC 2920]: MAIL, RCPT and DATA go together with the content of the message before, one round trip per message.
+A process of its own; plan and result are one JSON object each, `Plan` and `Result`.  The server must offer PIPELINING
+[RFC 2920]: MAIL, RCPT and DATA go together, and at full speed with the content of the message before, so that a message costs
+one round trip.  Each carries `X-Sim-Id: <number>`, which is all that differs between messages.
+
+At a rate, messages begin when they are due, whether or not those before them have been answered.  When no connection is free
+the message waits, and the wait counts: else a server that stalls would look better than it is.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
+import gc
 import json
+import sys
 import time
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import asdict, dataclass, field
 from typing import cast
 
 import uvloop
 
-LINE = b"The quick brown fox jumps over the lazy dog, and then it comes back and jumps over it again.\r\n"
+LINE = b"The quick brown fox jumps over the lazy dog, and so on, for as long as the message shall be..\r\n"
+HEAD = (
+    b"From: alice@sender.test\r\nTo: bob@example.test\r\nSubject: load\r\nDate: Sun, 22 Nov 2026 12:00:00 +0000\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be sent."""
+
+    ports: list[int]
+    """Of 127.0.0.1; connections take turns."""
+    domains: list[str]
+    """Recipient domains; messages take turns."""
+    first: int
+    """The number of the first message."""
+    messages: int
+    size: int
+    """Octets of a whole message."""
+    connections: int
+    rate: float = 0.0
+    """Messages per second; 0: as fast as they are taken."""
+    limit_seconds: float = 300.0
 
 
 @dataclass(slots=True)
-class Load:
-    """What is to be sent, shared by all connections, and what came of it."""
+class Result:
+    """What came of it."""
 
-    messages: int
-    body: bytes
-    domains: list[str]
-    next: int = 0
     accepted: int = 0
-    refused: list[str] = field(default_factory=list)
-    first_at: float = 0.0
-    last_at: float = 0.0
+    refused: Counter[str] = field(default_factory=Counter)
+    """Replies to the others."""
+    begun: list[int] = field(default_factory=list)
+    """When each message began, in CLOCK_MONOTONIC's nanoseconds; 0: never."""
+    last_answer: int = 0
+    cpu_seconds: float = 0.0
+
+
+class Load:
+    """The messages, shared by all connections."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.result = Result(begun=[0] * plan.messages)
+        self.waiting: deque[int] = deque()
+        """Messages that are due and have no connection yet."""
+        self.idle: list[Connection] = []
+        self.answered = 0
+        self.done = asyncio.Event()
+        self._next = 0
+        fixed = len(HEAD) + len(self._header(10**6))
+        text = LINE * ((plan.size - fixed) // len(LINE) + 1)
+        self._body = text[: max(plan.size - fixed - 2, 0)].rstrip(b"\r\n") + b"\r\n.\r\n"
+        self._commands = [f"@{domain}>\r\nDATA\r\n".encode() for domain in plan.domains]
 
     def take(self) -> int | None:
-        """The number of the next message; None when there is none left."""
-        if self.next >= self.messages:
+        """The next message for a connection that has nothing to do."""
+        if self.waiting:
+            return self.waiting.popleft()
+        if self.plan.rate or self._next == self.plan.messages:
             return None
-        self.next += 1
-        return self.next - 1
+        self._next += 1
+        return self._next - 1
 
-    def answered(self, reply: bytes) -> None:
-        now = time.time()
-        self.first_at = self.first_at or now
-        self.last_at = now
+    def commands(self, number: int) -> bytes:
+        """MAIL, RCPT and DATA."""
+        return b"MAIL FROM:<alice@sender.test>\r\nRCPT TO:<bob%d" % (number % 97) + self._commands[number % len(self._commands)]
+
+    def content(self, number: int) -> bytes:
+        return b"".join((HEAD, self._header(self.plan.first + number), self._body))
+
+    @staticmethod
+    def _header(sim_id: int) -> bytes:
+        return b"Message-ID: <%d@load.sender.test>\r\nX-Sim-Id: %d\r\n\r\n" % (sim_id, sim_id)
+
+    def began(self, number: int) -> None:
+        self.result.begun[number] = self.result.begun[number] or time.monotonic_ns()
+
+    def answer(self, reply: bytes) -> None:
+        """The last word about one message."""
+        self.answered += 1
         if reply.startswith(b"250"):
-            self.accepted += 1
-        elif len(self.refused) < 100:
-            self.refused.append(reply.decode(errors="replace"))
+            self.result.accepted += 1
+            self.result.last_answer = time.monotonic_ns()
+        else:
+            self.result.refused[reply[:100].decode(errors="replace")] += 1
+        if self.answered == self.plan.messages:
+            self.done.set()
 
 
 class Connection(asyncio.Protocol):
-    """One SMTP session."""
+    """One SMTP session; `_expected` are the replies that are still to come."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._buffer = b""
-        self._expected: list[str] = ["greeting"]
+        self._expected: deque[str] = deque(["greeting"])
         self._number: int | None = None
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sent: int | None = None
+        """The message whose content is out and not yet answered."""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._number is not None:
-            self._load.answered(b"connection lost")
-        if not self.done.done():
-            self.done.set_result(None)
+        for number in (self._number, self._sent):
+            if number is not None:
+                self._load.answer(b"connection lost")
+        self._number = self._sent = None
+        if not self.ended.done():
+            self.ended.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\r\n")
         for line in lines:
             if line[3:4] != b"-":
-                self._reply(self._expected.pop(0) if self._expected else "", line)
+                self._reply(self._expected.popleft() if self._expected else "", line)
 
     def _reply(self, stage: str, line: bytes) -> None:
-        if stage == "greeting":
-            self._expected.append("ehlo")
-            self._transport.write(b"EHLO load.sender.test\r\n")
-        elif stage == "ehlo":
-            self._begin(b"")
-        elif stage == "data" and line.startswith(b"354"):
-            content = self._content()
-            self._expected.append("message")
-            self._begin(content)
-        elif stage == "message":
-            self._load.answered(line)
-            if not self._expected:
+        match stage:
+            case "greeting":
+                self._expected.append("ehlo")
+                self._transport.write(b"EHLO load.sender.test\r\n")
+            case "ehlo":
+                self._next(b"")
+            case "data" if line.startswith(b"354") and self._number is not None:
+                content, self._sent, self._number = self._load.content(self._number), self._number, None
+                self._expected.append("content")
+                if self._load.plan.rate:
+                    self._transport.write(content)
+                else:
+                    self._next(content)
+            case "content":
+                self._sent = None
+                self._load.answer(line)
+                if self._number is None:
+                    self._next(b"")
+            case _ if not line.startswith(b"2"):
+                # MAIL, RCPT or DATA refused: this message is over, and the session with it, since what the server still
+                # expects is uncertain.  Others go on.
                 self._number = None
-                self._transport.write(b"QUIT\r\n")
-        elif not line.startswith(b"2"):
-            self._load.answered(line)
-            self._number = None
-            self._transport.close()
+                self._load.answer(line)
+                self._transport.close()
+            case _:
+                pass
 
-    def _content(self) -> bytes:
-        number = self._number
-        head = (
-            f"From: alice@sender.test\r\nTo: bob@example.test\r\nSubject: load\r\nMessage-ID: <{number}@load.sender.test>\r\n"
-        )
-        head += f"Date: Sun, 22 Nov 2026 12:00:00 +0000\r\nX-Sim-Id: {number}\r\n\r\n"
-        return head.encode() + self._load.body + b".\r\n"
-
-    def _begin(self, content: bytes) -> None:
-        """Send content and, with it, the commands of the next message."""
-        self._number = number = self._load.take()
-        commands = b""
+    def _next(self, content: bytes) -> None:
+        """Send content and, with it, the commands of the next message if there is one."""
+        number = self._load.take()
         if number is not None:
-            domain = self._load.domains[number % len(self._load.domains)]
-            commands = f"MAIL FROM:<alice@sender.test>\r\nRCPT TO:<bob{number % 97}@{domain}>\r\nDATA\r\n".encode()
-            self._expected += ["mail", "rcpt", "data"]
-        elif not content:
-            commands = b"QUIT\r\n"
-        self._transport.write(content + commands)
+            self.begin(number, content)
+        elif content:
+            self._transport.write(content)
+        else:
+            self._load.idle.append(self)
+
+    def begin(self, number: int, content: bytes = b"") -> None:
+        self._number = number
+        self._expected += ("mail", "rcpt", "data")
+        self._load.began(number)
+        self._transport.write(content + self._load.commands(number))
+
+    def quit(self) -> None:
+        self._transport.write(b"QUIT\r\n")
 
 
-async def run(host: str, port: int, load: Load, connections: int) -> None:
-    """Send everything; returns when every connection has ended."""
-    loop = asyncio.get_running_loop()
-    made = [await loop.create_connection(lambda: Connection(load), host, port) for _ in range(connections)]
-    await asyncio.gather(*(protocol.done for _, protocol in made))
+async def _due(load: Load) -> None:
+    """Let each message begin when it is due."""
+    loop, plan = asyncio.get_running_loop(), load.plan
+    start = loop.time()
+    for number in range(plan.messages):
+        wait = start + number / plan.rate - loop.time()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        load.began(number)
+        if load.idle:
+            load.idle.pop().begin(number)
+        else:
+            load.waiting.append(number)
+
+
+async def run(plan: Plan) -> Result:
+    """Send everything; returns when all is answered, every connection is lost, or the time is up."""
+    loop, load = asyncio.get_running_loop(), Load(plan)
+    ports = [plan.ports[n % len(plan.ports)] for n in range(plan.connections)]
+    made = [(await loop.create_connection(lambda: Connection(load), "127.0.0.1", port))[1] for port in ports]
+    ticker = asyncio.ensure_future(_due(load)) if plan.rate else None
+    answered = asyncio.ensure_future(load.done.wait())
+    lost = asyncio.ensure_future(asyncio.wait([connection.ended for connection in made]))
+    await asyncio.wait([answered, lost], timeout=plan.limit_seconds, return_when=asyncio.FIRST_COMPLETED)
+    for task in (answered, lost, *([ticker] if ticker else [])):
+        task.cancel()
+    for connection in made:
+        connection.quit()
+    await asyncio.sleep(0.05)
+    load.result.cpu_seconds = time.process_time()
+    return load.result
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Send N messages over some connections, pipelined.")
-    parser.add_argument("host")
-    parser.add_argument("port", type=int)
-    parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument("--size", type=int, default=10_240, help="octets of a message's body")
-    parser.add_argument("--connections", type=int, default=20)
-    parser.add_argument("--domains", required=True, help="recipient domains, separated by commas; they take turns")
-    wanted = parser.parse_args()
-    lines = LINE * (wanted.size // len(LINE) + 1)
-    body = lines[: max(wanted.size - 2, 0)].rstrip(b"\r\n") + b"\r\n"
-    load = Load(wanted.messages, body, wanted.domains.split(","))
-    uvloop.run(run(wanted.host, wanted.port, load, wanted.connections))
-    result = {"accepted": load.accepted, "refused": load.refused, "first_at": load.first_at, "last_at": load.last_at}
-    print(json.dumps(result))
+    plan = Plan(**json.load(sys.stdin))
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)
+    json.dump(asdict(uvloop.run(run(plan))), sys.stdout)
 
 
 if __name__ == "__main__":

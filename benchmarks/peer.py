@@ -1,37 +1,46 @@
-"""The peer of the relay benchmark: a Postfix with DANE for every domain, behind a validating resolver of its own.
+"""The peer: Debian's Postfix, set up for the same work, with what it needs beside it.
 
-Postfix asks the resolver of /etc/resolv.conf on port 53 and believes its AD bit, so it is started in a mount name space of its
-own where that file names an unbound on a loopback address; that takes root.
+Postfix asks the resolver of /etc/resolv.conf on port 53 and believes its AD bit, so it runs in a mount name space of its own
+where that file names an unbound on a loopback address; that takes root or sudo.  For MTA-STS it asks postfix-mta-sts-resolver
+(`pip install '.[compare]'`), which sees the same resolv.conf; its policy hosts must be at port 443, so that takes root.
 """
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import os
 import shutil
 import socket
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
-from simnet.internet import Internet
-from simnet.nameserver import ServerProcess, wait_for_dns
+from benchmarks.lab import Kind, Lab
+from simnet.nameserver import ServerProcess, free_port, wait_for_dns
 from simnet.postfix import Postfix, root_prefix
 
 RESOLVER = "127.53.0.53"
+START_SECONDS = 20.0
 TUNED = {
     "smtp_dns_support_level": "dnssec",
-    "smtp_tls_security_level": "dane",
+    "smtp_address_preference": "ipv4",
+    "smtp_tls_loglevel": "0",
+    "in_flow_delay": "0",
+    "enable_long_queue_ids": "yes",
+    "smtpd_client_connection_count_limit": "0",
+    "initial_destination_concurrency": "20",
+    "default_destination_concurrency_limit": "20",
+}
+"""The same work as the gateway does, and what helps Postfix on a small machine."""
+REUSE = {
     "smtp_tls_connection_reuse": "yes",
     "smtp_connection_cache_destinations": "static:all",
     "smtp_connection_cache_time_limit": "30s",
-    "initial_destination_concurrency": "20",
-    "default_destination_concurrency_limit": "20",
-    "smtpd_client_connection_count_limit": "0",
-    "in_flow_delay": "0",
-    "smtp_tls_loglevel": "0",
-    "smtp_address_preference": "ipv4",
 }
-"""The same work as the gateway does, and what helps Postfix on a small machine."""
-
-
-SETTINGS = f"""server:
+"""Connections are kept, TLS and all; a process (tlsproxy) then does the TLS of all of them."""
+UNBOUND = f"""server:
  interface: {RESOLVER}
  port: 53
  username: ""
@@ -52,33 +61,75 @@ remote-control:
 class Unbound(ServerProcess):
     """A validating resolver on port 53 of a loopback address."""
 
-    def __init__(self, net: Internet) -> None:
+    def __init__(self, lab: Lab) -> None:
         super().__init__(None)
-        self.net = net
+        self._lab = lab
 
     def start(self) -> None:
-        stubs = [f'stub-zone:\n name: "{zone}"\n stub-addr: {address}' for zone, address in self.net.world.stub_zones()]
+        stubs = [f'stub-zone:\n name: "{zone}"\n stub-addr: {address}' for zone, address in self._lab.net.world.stub_zones()]
         config = self.directory / "unbound.conf"
-        anchor = self.net.folder / "trust-anchor.ds"
-        config.write_text("\n".join([SETTINGS.replace("ANCHOR", str(anchor)), *stubs, ""]))
+        anchor = self._lab.folder / "trust-anchor.ds"
+        config.write_text("\n".join([UNBOUND.replace("ANCHOR", str(anchor)), *stubs, ""]))
         command = [*root_prefix(), shutil.which("unbound", path="/usr/sbin:/usr/bin") or "unbound", "-d", "-c", str(config)]
         wait_for_dns(RESOLVER, 53, self._launch(*command), self.log)
 
 
-class Peer:
-    """Postfix and its resolver."""
+class StsDaemon(ServerProcess):
+    """postfix-mta-sts-resolver: answers Postfix's policy look-ups."""
 
-    def __init__(self, net: Internet, port: int) -> None:
-        self.port = port
-        self.resolver = Unbound(net)
-        resolv = self.resolver.directory / "resolv.conf"
+    def __init__(self, lab: Lab, inside: tuple[str, ...]) -> None:
+        super().__init__(None)
+        self.port = free_port("127.0.0.1")
+        self._lab = lab
+        self._inside = inside
+
+    def start(self) -> None:
+        config = self.directory / "mta-sts.yml"
+        config.write_text(
+            f"host: 127.0.0.1\nport: {self.port}\ncache:\n  type: internal\n  options:\n    cache_size: 10000\n"
+            "default_zone:\n  strict_testing: false\n  timeout: 10\n"
+        )
+        environment = f"SSL_CERT_FILE={self._lab.folder / 'web-ca.pem'}"
+        program = [sys.executable, "-m", "postfix_mta_sts_resolver.daemon", "-c", str(config)]
+        process = self._launch(*self._inside, "env", environment, *program)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+            except OSError:
+                time.sleep(0.05)
+                continue
+            return
+        raise RuntimeError(f"postfix-mta-sts-resolver does not answer: {self.log.read_text()[-2000:]}")
+
+
+class Peer:
+    """Postfix and its resolvers."""
+
+    def __init__(self, lab: Lab, *, reuse: bool = True) -> None:
+        """`reuse`: connections are kept open with their TLS."""
+        self._lab = lab
+        self.ports = [free_port("127.0.0.1")]
+        level = {"smtp_tls_security_level": "dane" if lab.kind is Kind.DANE else "may"}
+        self._chosen = TUNED | level | (REUSE if reuse else {})
+        self._resolver = Unbound(lab)
+        resolv = self._resolver.directory / "resolv.conf"
         resolv.write_text(f"nameserver {RESOLVER}\noptions edns0 trust-ad\n")
         inside = ("unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh")
-        more = {"smtp_tcp_port": str(net.smtp_port), "myhostname": "gateway.test"}
-        self.postfix = Postfix("127.0.0.1", port, TUNED | more, inside=inside)
+        self._sts = StsDaemon(lab, inside) if lab.kind is Kind.STS else None
+        if self._sts is not None:
+            self._chosen["smtp_tls_policy_maps"] = f"socketmap:inet:127.0.0.1:{self._sts.port}:postfix"
+        self._postfix = Postfix("127.0.0.1", self.ports[0], self._chosen | self._fixed(lab), inside=inside)
 
     @staticmethod
-    def why_not() -> str:
+    def _fixed(lab: Lab) -> dict[str, str]:
+        """What only says where things are."""
+        cache = {"smtp_tls_session_cache_database": "btree:${data_directory}/smtp_scache"}
+        authorities = {"smtp_tls_CAfile": str(lab.folder / "web-ca.pem")}
+        return cache | authorities | {"smtp_tcp_port": str(lab.net.smtp_port), "myhostname": "gateway.test"}
+
+    @staticmethod
+    def why_not(kind: Kind) -> str:
         """Why there can be no peer; empty when there can."""
         try:
             root_prefix()
@@ -86,6 +137,10 @@ class Peer:
             return str(error)
         if shutil.which("postfix", path="/usr/sbin:/usr/bin") is None or not Path("/etc/postfix").exists():
             return "Postfix is not installed (`tools/setup test` installs it)"
+        if kind is Kind.STS and importlib.util.find_spec("postfix_mta_sts_resolver") is None:
+            return "postfix-mta-sts-resolver is not installed (`pip install '.[compare]'` installs it)"
+        if kind is Kind.STS and os.geteuid() != 0:
+            return "policy hosts at port 443, as postfix-mta-sts-resolver wants them, take root"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind((RESOLVER, 53))
@@ -96,17 +151,26 @@ class Peer:
         return ""
 
     @property
-    def shown(self) -> dict[str, str]:
-        return TUNED
+    def settings(self) -> Mapping[str, str]:
+        more = {"smtp_tls_session_cache_database": "btree", "resolver": "an unbound beside it, which validates"}
+        return {name: value.partition(":inet")[0] for name, value in self._chosen.items()} | more
 
     @property
-    def pid(self) -> int:
-        return self.postfix.pid
+    def pids(self) -> dict[str, list[int]]:
+        found = {"gateway": [self._postfix.pid], "resolver": [self._resolver.pid]}
+        if self._sts is not None:
+            # A part of the work that is measured: Sealroute does it in its own process.
+            found["gateway"].append(self._sts.pid)
+        return found
 
-    def start(self) -> None:
-        self.resolver.start()
-        self.postfix.start()
+    async def start(self) -> None:
+        await asyncio.to_thread(self._resolver.start)
+        if self._sts is not None:
+            await asyncio.to_thread(self._sts.start)
+        await asyncio.to_thread(self._postfix.start)
 
-    def stop(self) -> None:
-        self.postfix.stop()
-        self.resolver.stop()
+    async def stop(self) -> None:
+        await asyncio.to_thread(self._postfix.stop)
+        if self._sts is not None:
+            await asyncio.to_thread(self._sts.stop)
+        await asyncio.to_thread(self._resolver.stop)

@@ -1,9 +1,10 @@
-"""What a process and its descendants use: processor time and memory, from /proc."""
+"""What processes and their descendants use: processor time and memory, from /proc."""
 
 from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,28 +18,32 @@ class Usage:
     cpu_seconds: float
     """User and system time, of ended children too."""
     pss_bytes: int
-    """Memory with shared pages counted by halves, thirds, ...; 0 where the kernel does not tell."""
-    peak_rss_bytes: int
-    """VmHWM of the process itself, without descendants."""
+    """Memory with shared pages counted by halves, thirds, ...; 0 where it was not asked for or the kernel does not tell."""
     processes: int
 
 
-def usage(pid: int) -> Usage:
-    """Of the process and all its living descendants; ProcessLookupError when it is gone."""
-    tree = [pid, *_descendants(pid)]
-    cpu = pss = 0
+def usage(pids: Iterable[int], *, memory: bool = False) -> Usage:
+    """Of the processes and all their living descendants; ProcessLookupError when one of `pids` is gone."""
+    roots = list(pids)
+    tree = [*roots, *_descendants(roots)]
+    cpu = 0
     for member in tree:
         try:
             # Ended children are in their parent's own count.
             cpu += sum(_stat(member)[11:15])
-            pss += _kilobytes(member, "smaps_rollup", "Pss:")
         except (FileNotFoundError, ProcessLookupError):
-            if member == pid:
-                raise ProcessLookupError(pid) from None
-    return Usage(cpu / TICKS_PER_SECOND, pss * 1024, _kilobytes(pid, "status", "VmHWM:") * 1024, len(tree))
+            if member in roots:
+                raise ProcessLookupError(member) from None
+    return Usage(cpu / TICKS_PER_SECOND, _pss(tree) if memory else 0, len(tree))
 
 
-def _descendants(pid: int) -> list[int]:
+def machine_cpu_seconds() -> float:
+    """Processor time of everything on this machine since it was started, waiting left out."""
+    user, nice, system, _, _, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split("\n")[0].split()[1:])
+    return (user + nice + system + irq + softirq) / TICKS_PER_SECOND
+
+
+def _descendants(pids: list[int]) -> list[int]:
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -46,7 +51,7 @@ def _descendants(pid: int) -> list[int]:
                 children.setdefault(_stat(int(folder.name))[1], []).append(int(folder.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
-    found, waiting = [], [pid]
+    found, waiting = [], list(pids)
     while waiting:
         below = children.get(waiting.pop(), [])
         found += below
@@ -60,10 +65,17 @@ def _stat(pid: int) -> list[int]:
     return [0, *map(int, fields[1:22])]
 
 
-def _kilobytes(pid: int, file: str, key: str) -> int:
-    try:
-        text = Path(f"/proc/{pid}/{file}").read_text()
-    except PermissionError:
-        done = subprocess.run(["sudo", "-n", "cat", f"/proc/{pid}/{file}"], capture_output=True, text=True, check=False)
-        text = done.stdout
-    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith(key)), 0)
+def _pss(pids: list[int]) -> int:
+    text, closed = "", []
+    for pid in pids:
+        file = f"/proc/{pid}/smaps_rollup"
+        try:
+            text += Path(file).read_text()
+        except PermissionError:
+            closed.append(file)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    if closed:
+        # One call for all: some of Postfix's processes are another user's.
+        text += subprocess.run(["sudo", "-n", "cat", *closed], capture_output=True, text=True, check=False).stdout
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024

@@ -77,6 +77,13 @@ class ServerProcess:
         self.log = self.directory / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process id; RuntimeError when it does not run."""
+        if self._process is None:
+            raise RuntimeError(f"{type(self).__name__} does not run")
+        return self._process.pid
+
     def _launch(self, *command: str) -> subprocess.Popen[bytes]:
         with self.log.open("wb") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
