@@ -4,116 +4,87 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, replace
-from itertools import groupby
+import time
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.lab import Lab
-from benchmarks.measure import Measurement, Run
-from benchmarks.peer import Peer
-from benchmarks.report import show
-from benchmarks.scenarios import SCENARIOS, Entrant, Scenario
+from benchmarks.bench import Asked, Bench
+from benchmarks.scenarios import SCENARIOS
 
 DISK = Path("/var/tmp")
-"""Kept over restarts, so it is on a disk; /tmp often is memory, where a disk flush costs nothing."""
-
-
+"""Kept over restarts, so it is on a disk; /tmp often is memory, where flushing costs nothing."""
 WIDTH = 128
 """Of what is written to a file or a pipe."""
 
 
-class Bench:
-    """All runs that were asked for."""
-
-    def __init__(self, console: Console, asked: argparse.Namespace) -> None:
-        self.console = console
-        self.asked = asked
-        self.results: dict[str, dict[str, list[Run]]] = {}
-
-    async def run(self, scenarios: Sequence[Scenario]) -> None:
-        """One laboratory for all scenarios that need the same destinations."""
-        for kind, group in groupby(scenarios, key=lambda scenario: scenario.kind):
-            self.console.print(f"[dim]500 destinations: {kind.value}[/]")
-            async with Lab(kind, chunking=self.asked.chunking) as lab:
-                for scenario in group:
-                    await self._scenario(lab, scenario)
-
-    async def _scenario(self, lab: Lab, scenario: Scenario) -> None:
-        why_not = "left out, as asked" if self.asked.no_peer else Peer.why_not(scenario.kind)
-        entrants = [entrant for entrant in scenario.entrants if not (entrant.peer and why_not)]
-        if why_not and len(entrants) < len(scenario.entrants):
-            self.console.print(f"[yellow]{scenario.name} without Postfix: {why_not}[/]")
-        wanted = scenario.wanted
-        if self.asked.messages:
-            wanted = replace(wanted, messages=self.asked.messages)
-        runs: dict[str, list[Run]] = {entrant.name: [] for entrant in entrants}
-        self.results[scenario.name] = runs
-        for entrant in entrants:
-            said = ", ".join(f"{name}={value}" for name, value in entrant.make(lab).settings.items())
-            self.console.print(f"[dim]{entrant.name}: {said}[/]")
-        for repeat in range(self.asked.repeats):
-            for entrant in entrants:
-                runs[entrant.name].append(await self._run(lab, replace(scenario, wanted=wanted), entrant, repeat))
-        title = (
-            f"{scenario.name}: {scenario.about}; {wanted.messages} messages of {wanted.size} octets, "
-            f"{wanted.connections} connections, {f'{wanted.rate:g} messages/s, ' if wanted.rate else ''}"
-            f"{f'{wanted.warm} to warm' if wanted.warm else 'cold'}, {self.asked.repeats} runs each"
-        )
-        show(self.console, title, scenario.figures, scenario.targets, runs)
-
-    async def _run(self, lab: Lab, scenario: Scenario, entrant: Entrant, repeat: int) -> Run:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
-            bar = progress.add_task(scenario.name)
-
-            def tell(phase: str, done: int, of: int) -> None:
-                text = f"{scenario.name} {repeat + 1}/{self.asked.repeats}, {entrant.name}: {phase}"
-                progress.update(bar, description=text, completed=done, total=of or None)
-
-            return await Measurement(lab, tell).run(entrant.make(lab), scenario.wanted)
-
-
-def _file_system(folder: Path) -> str:
-    done = subprocess.run(["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Sealroute and Postfix alternately, scenario by scenario.")
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--scenario", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, help="runs of each entrant (default: 3, with --quick 1)")
     parser.add_argument("--messages", type=int, help="per run, in every scenario")
+    parser.add_argument("--quick", action="store_true", help="short runs: whether all works, not how fast it is")
     parser.add_argument("--no-peer", action="store_true", help="leave Postfix out")
     parser.add_argument("--chunking", action="store_true", help="the destinations offer CHUNKING")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every run's figures there")
+    parser.add_argument("--profile", type=Path, metavar="FOLDER", help="record Sealroute with py-spy, if that is installed")
     parser.add_argument("--folder", type=Path, default=DISK, help="where queues are kept: on a disk (default: %(default)s)")
-    asked = parser.parse_args()
+    return parser
+
+
+def _said(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    except OSError:
+        return "not installed"
+
+
+def _machine(folder: Path, file_system: str) -> str:
+    model = next(
+        (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
+    )
+    path = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
+    os.environ |= path
+    postfix = _said("postconf", "-h", "mail_version")
+    return (
+        f"{os.cpu_count()} processors ({model or 'unknown'}), load {os.getloadavg()[0]:.1f} before the start; "
+        f"Python {platform.python_version()}, Postfix {postfix}; queues in {folder} ({file_system})"
+    )
+
+
+def main() -> None:
+    parser = _arguments()
+    given = parser.parse_args()
     console = Console()
     if not console.is_terminal:
         console = Console(width=WIDTH)
-    file_system = _file_system(asked.folder)
+    file_system = _said("stat", "-f", "-c", "%T", str(given.folder))
     if file_system in ("tmpfs", "ramfs"):
-        parser.error(f"{asked.folder} is memory ({file_system}): name a --folder on a disk")
-    tempfile.tempdir = str(asked.folder)
-    load = f"load {os.getloadavg()[0]:.1f} before the start"
-    console.print(f"[dim]{os.cpu_count()} processors, {load}; queues in {asked.folder} ({file_system})[/]")
-    bench = Bench(console, asked)
-    asyncio.run(bench.run([scenario for scenario in SCENARIOS if scenario.name in asked.scenario]))
-    if asked.json:
-        records = {name: {who: [asdict(run) for run in runs] for who, runs in of.items()} for name, of in bench.results.items()}
-        asked.json.write_text(json.dumps(records, indent=1) + "\n")
-    runs = [run for of in bench.results.values() for of_one in of.values() for run in of_one]
-    sys.exit(any(run.faults for run in runs))
+        parser.error(f"{given.folder} is memory ({file_system}), where flushing costs nothing: name a --folder on a disk")
+    tempfile.tempdir = str(given.folder)
+    if given.profile:
+        given.profile.mkdir(parents=True, exist_ok=True)
+    asked = Asked(
+        repeats=given.repeats or (1 if given.quick else 3), messages=given.messages, quick=given.quick,
+        peer=not given.no_peer, chunking=given.chunking, profile=given.profile,
+    )  # fmt: skip
+    console.print(f"[dim]{_machine(given.folder, file_system)}[/]", highlight=False)
+    begin, bench = time.monotonic(), Bench(console, asked)
+    try:
+        asyncio.run(bench.run([scenario for scenario in SCENARIOS if scenario.name in given.scenario]))
+    finally:
+        if given.json:
+            bench.write(given.json)
+    console.print(f"[dim]{time.monotonic() - begin:.0f} s in all[/]")
+    if not bench.holds:
+        console.print("[red]Not every message arrived exactly once and under TLS, or a run could not be made: see above.[/]")
+    sys.exit(not bench.holds)
 
 
 if __name__ == "__main__":

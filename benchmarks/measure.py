@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -67,6 +68,8 @@ class Run:
     handshakes: int = 0
     peak_connections: int = 0
     seconds: float = 0.0
+    others_share: float = 0.0
+    """How much of the machine was busy with what has nothing to do with the run, 0 to 1."""
 
     @property
     def faults(self) -> list[str]:
@@ -136,6 +139,7 @@ class Measurement:
         run.cpu_ms = {name: 1000 * seconds / max(wanted.messages, 1) for name, seconds in cpu.items()}
         run.pss_mib, run.processes = peak.pss_bytes / 2**20, peak.processes
         run.seconds = time.monotonic() - begin
+        run.others_share = cpu["others"] / run.seconds / (os.cpu_count() or 1)
         return run
 
     async def _watch(self, phase: str, plan: Plan, sent: asyncio.Task[Result], pids: list[int] | None = None) -> Usage:

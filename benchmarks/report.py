@@ -125,7 +125,8 @@ def _where_time_goes(table: Table, runs: Mapping[str, Sequence[Run]]) -> None:
     rows: dict[str, Callable[[Run], float]] = {
         "TLS handshakes at the sink": lambda run: run.handshakes,
         "connections at a time": lambda run: run.peak_connections,
-        "processes": lambda run: run.processes,
+        "the gateway's processes": lambda run: run.processes,
+        "% of the machine taken by others": lambda run: 100 * run.others_share,
     }
     for title, value in rows.items():
         cells = [_cell("{:,.0f}", [value(run) for run in of_one]) for of_one in runs.values()]

@@ -1,137 +1,35 @@
-"""A PostgreSQL server of our own, from Debian's package: in a folder of its own, on loopback, gone after the tests.
+"""The PostgreSQL server of the tests (simnet/postgres), gone after them.
 
-PostgreSQL refuses to run as root, so when we are root it runs as the user `postgres` that the package makes.  `database()`
-is a new, empty store, copied from a template because migrations take a while.  Without fsync: what a power cut does to
-PostgreSQL is for PostgreSQL to test, and `crash()` kills its processes, not the machine.
+`database()` is a new, empty store, copied from a template because migrations take a while.  Without fsync: what a power cut
+does to PostgreSQL is for PostgreSQL to test, and `crash()` kills its processes, not the machine.
 """
 
 from __future__ import annotations
 
-import os
-import pwd
-import shutil
-import signal
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import count
-from pathlib import Path
 
-import psycopg
 import pytest
 
 from sealroute.store.engine import Database
 from sealroute.store.upgrade import ensure_schema
-from simnet.nameserver import free_port
+from simnet import postgres as simnet_postgres
 
-START_SECONDS = 30.0
-SETTINGS = {
-    "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
-    "fsync": "off",
-    "shared_buffers": "32MB",
-    "max_connections": "100",
-    "log_min_messages": "fatal",
-    "autovacuum": "off",
-}
+SETTINGS = {"fsync": "off", "shared_buffers": "32MB", "autovacuum": "off"}
 
 
-def programs() -> Path:
-    """Where Debian keeps the server's programs, those of the newest version."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    if not found:
-        pytest.exit("tests/real needs the package postgresql: run `tools/setup test`", returncode=2)
-    return found[-1].parent
-
-
-class Postgres:
+class Postgres(simnet_postgres.Postgres):
     """The server; `start` it first."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="sealroute-postgres-"))
-        self.port = free_port("127.0.0.1")
-        self._process: subprocess.Popen[bytes] | None = None
-        self._numbers = count(1)
-        self._user = pwd.getpwnam("postgres").pw_name if os.geteuid() == 0 else None
-        if self._user:
-            shutil.chown(self.folder, self._user)
-
-    def __repr__(self) -> str:
-        return f"<Postgres on port {self.port} {'running' if self._process else 'stopped'}>"
-
-    def _command(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
-        with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(
-                [str(programs() / program), "-D", str(self.folder / "data"), *arguments],
-                stdout=log, stderr=log, cwd=self.folder, user=self._user, group=self._user,
-                extra_groups=[] if self._user else None,
-            )  # fmt: skip
-
-    def start(self) -> None:
-        """Return once it answers; RuntimeError with its log when it does not."""
-        if not (self.folder / "data").exists():
-            made = self._command("initdb", "--no-sync", "-U", "sealroute", "-A", "trust", "-E", "UTF8", "--locale", "C.UTF-8")
-            if made.wait(60) != 0:
-                raise RuntimeError(f"initdb failed:\n{self._log()}")
-        options = [option for name, value in SETTINGS.items() for option in ("-c", f"{name}={value}")]
-        self._process = self._command("postgres", "-p", str(self.port), *options)
-        deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                self.connect("postgres").close()
-            except psycopg.OperationalError:
-                time.sleep(0.05)
-                continue
-            return
-        raise RuntimeError(f"PostgreSQL does not answer:\n{self._log()}")
-
-    def _log(self) -> str:
-        return (self.folder / "log").read_text(errors="replace")[-2000:]
-
-    def stop(self) -> None:
-        """As in a failover: sessions are ended, nothing committed is lost."""
-        self._end(signal.SIGINT)
-
-    def crash(self) -> None:
-        """Without a goodbye; it recovers from its log at the next start."""
-        self._end(signal.SIGQUIT)
-
-    def _end(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-
-    def remove(self) -> None:
-        self.crash()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
-        """A connection that is ours and not the store's; each statement is a transaction."""
-        return psycopg.connect(
-            host="127.0.0.1", port=self.port, user="sealroute", dbname=database, autocommit=True, connect_timeout=5
-        )
-
-    def url(self, database: str) -> str:
-        return f"postgresql+psycopg://sealroute@127.0.0.1:{self.port}/{database}"
-
-    def empty(self) -> str:
-        """The name of a new database without tables."""
-        name = f"empty{next(self._numbers)}"
-        with self.connect("postgres") as connection:
-            connection.execute(f"CREATE DATABASE {name}".encode())
-        return name
+        if simnet_postgres.programs() is None:
+            pytest.exit("tests/real needs the package postgresql: run `tools/setup test`", returncode=2)
+        super().__init__(SETTINGS)
 
     def database(self) -> str:
         """The name of a new, empty store."""
-        name = f"store{next(self._numbers)}"
         template = self._template
+        name = self.next_name("store")
         with self.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
         return name
