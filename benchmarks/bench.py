@@ -63,6 +63,8 @@ class Bench:
         self.console = console
         self.asked = asked
         self.outcomes: dict[str, Outcome] = {}
+        self._said: dict[str, dict[str, str]] = {}
+        """Settings that were shown already, by entrant."""
 
     @property
     def holds(self) -> bool:
@@ -99,8 +101,10 @@ class Bench:
         if not entrants:
             return
         for name, settings in outcome.settings.items():
-            said = ", ".join(f"{setting}={value}" for setting, value in settings.items())
-            self.console.print(f"[dim]{name}: {said}[/]")
+            if self._said.get(name) != settings:
+                self._said[name] = settings
+                said = ", ".join(f"{setting}={value}" for setting, value in settings.items())
+                self.console.print(f"[dim]{name}: {said}[/]", highlight=False)
         show(self.console, self._title(scenario, wanted), scenario.figures, scenario.targets, outcome.runs)
         for failure in outcome.failures:
             self.console.print(f"[red]{failure}[/]", highlight=False)
@@ -132,8 +136,8 @@ class Bench:
             if self.asked.profile and not entrant.peer:
                 profilers.append(_profile(pid, self.asked.profile / f"{scenario} {entrant.name}.txt"))
 
-        # What is not a terminal cannot show progress and would pay for it.
-        with Progress(*columns, console=self.console, transient=True, refresh_per_second=2) as progress:
+        live = self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, refresh_per_second=2, disable=not live) as progress:
             bar = progress.add_task(text)
 
             def tell(phase: str, done: int, of: int) -> None:
@@ -142,6 +146,8 @@ class Bench:
             run = await Measurement(lab, tell).run(entrant.make(lab), wanted, started)
         for profiler in profilers:
             profiler.wait(60)
+        if not live:
+            self.console.print(f"{text}: {run.delivered_per_second:,.0f} delivered/s", highlight=False)
         return run
 
 

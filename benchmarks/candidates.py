@@ -53,15 +53,17 @@ class Candidate(Protocol):
 class Sealroute:
     """Sealroute in its default settings, but for the laboratory's addresses and what is asked for."""
 
-    def __init__(self, lab: Lab, *, workers: int = 1, dane: str = "", nodes: int = 0) -> None:
+    def __init__(self, lab: Lab, *, workers: int = 1, dane: str = "", nodes: int = 0, connections: int = 500) -> None:
         """`dane`: a connector for all domains with this SmtpDaneMode; without it the default connector, Opportunistic.
 
-        `nodes`: so many gateways on one PostgreSQL store; 0: one gateway with SQLite.
+        `nodes`: so many gateways on one PostgreSQL store; 0: one gateway with SQLite.  `connections`: to all destinations
+        together, which workers share.
         """
         self._lab = lab
         self._workers = workers
         self._dane = dane
         self._nodes = nodes
+        self._connections = connections
         self.ports = [free_port("127.0.0.1") for _ in range(nodes or 1)]
         self._gateways: list[Gateway] = []
         self._database: Postgres | None = None
@@ -77,6 +79,7 @@ class Sealroute:
         own = {
             "store": "PostgreSQL" if self._nodes else "SQLite, synchronous=FULL",
             "workers": str(self._workers),
+            "max_connections": str(self._connections),
             "SmtpDaneMode": self._dane or "Opportunistic",
             "MtaStsMode": "Opportunistic",
             "resolver": "libunbound in the process",
@@ -96,8 +99,9 @@ class Sealroute:
             self._stack.callback(server.remove)
             await asyncio.to_thread(server.start)
             url = server.url(server.empty())
+        limit = f"max_connections = {self._connections}"
         for number, port in enumerate(self.ports):
-            toml = f"workers = {self._workers}\n{self._lab.net.gateway_toml(port)}"
+            toml = f"workers = {self._workers}\n{self._lab.net.gateway_toml(port, delivery=limit)}"
             if url:
                 toml = toml.replace(SQLITE, f'url = "{url}"\nnode = "node{number}"')
             gateway = Gateway(self._lab.new_folder("sealroute"), toml)

@@ -136,6 +136,11 @@ class Lab:
         return folder
 
     @property
+    def policy_requests(self) -> int:
+        """How often a policy was asked for so far."""
+        return sum(self.net.policies.site(domain).hits for domain in self.domains) if self.kind is Kind.STS else 0
+
+    @property
     def pids(self) -> dict[str, list[int]]:
         """The processes that are measured beside the gateway, by what they are."""
         return {"sink": [self.sink.pid], "name server": [self.net.server.pid]}

@@ -88,8 +88,8 @@ class StsDaemon(ServerProcess):
             "default_zone:\n  strict_testing: false\n  timeout: 10\n"
         )
         environment = f"SSL_CERT_FILE={self._lab.folder / 'web-ca.pem'}"
-        program = [sys.executable, "-m", "postfix_mta_sts_resolver.daemon", "-c", str(config)]
-        process = self._launch(*self._inside, "env", environment, *program)
+        program = str(Path(sys.executable).with_name("mta-sts-daemon"))
+        process = self._launch(*self._inside, "env", environment, program, "-v", "warn", "-c", str(config))
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and process.poll() is None:
             try:
@@ -155,7 +155,8 @@ class Peer:
     @property
     def settings(self) -> Mapping[str, str]:
         more = {"smtp_tls_session_cache_database": "btree", "resolver": "an unbound beside it, which validates"}
-        return {name: value.partition(":inet")[0] for name, value in self._chosen.items()} | more
+        policies = {"smtp_tls_policy_maps": "postfix-mta-sts-resolver"} if self._sts is not None else {}
+        return self._chosen | more | policies
 
     @property
     def pids(self) -> dict[str, list[int]]:
