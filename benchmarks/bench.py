@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from benchmarks.candidates import Candidate
 from benchmarks.lab import Lab
 from benchmarks.measure import Measurement, Run, Wanted
 from benchmarks.report import show
@@ -88,14 +89,16 @@ class Bench:
         wanted = self.asked.wanted(scenario.wanted)
         outcome = self.outcomes[scenario.name] = Outcome(wanted)
         entrants = self._entrants(scenario)
-        for entrant in entrants:
-            outcome.settings[entrant.name] = dict(entrant.make(lab).settings)
-            outcome.runs[entrant.name] = []
+        outcome.runs = {entrant.name: [] for entrant in entrants}
         for repeat in range(self.asked.repeats):
             for entrant in entrants:
                 text = f"{scenario.name} {repeat + 1}/{self.asked.repeats}, {entrant.name}"
                 try:
-                    outcome.runs[entrant.name].append(await self._run(lab, scenario.name, entrant, wanted, text))
+                    candidate = entrant.make(lab)
+                    outcome.settings[entrant.name] = dict(candidate.settings)
+                    profile = self.asked.profile / f"{scenario.name} {entrant.name}.txt" if self.asked.profile else None
+                    measured = await self._run(lab, candidate, wanted, text, None if entrant.peer else profile)
+                    outcome.runs[entrant.name].append(measured)
                 except (OSError, RuntimeError) as error:
                     outcome.failures.append(f"{text}: {error}")
         if not entrants:
@@ -128,13 +131,13 @@ class Bench:
             f"{wanted.connections} connections, {rate}, {warm}; median of {self.asked.repeats} (range)"
         )
 
-    async def _run(self, lab: Lab, scenario: str, entrant: Entrant, wanted: Wanted, text: str) -> Run:
+    async def _run(self, lab: Lab, candidate: Candidate, wanted: Wanted, text: str, profile: Path | None) -> Run:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         profilers: list[subprocess.Popen[bytes]] = []
 
         def started(pid: int) -> None:
-            if self.asked.profile and not entrant.peer:
-                profilers.append(_profile(pid, self.asked.profile / f"{scenario} {entrant.name}.txt"))
+            if profile is not None:
+                profilers.append(_profile(pid, profile))
 
         live = self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, refresh_per_second=2, disable=not live) as progress:
@@ -143,7 +146,7 @@ class Bench:
             def tell(phase: str, done: int, of: int) -> None:
                 progress.update(bar, description=f"{text}: {phase}", completed=done, total=of or None)
 
-            run = await Measurement(lab, tell).run(entrant.make(lab), wanted, started)
+            run = await Measurement(lab, tell).run(candidate, wanted, started)
         for profiler in profilers:
             profiler.wait(60)
         if not live:

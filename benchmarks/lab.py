@@ -117,7 +117,7 @@ class Lab:
             # Postfix's daemons, users of their own, read the authorities' certificates here.
             self.folder.chmod(0o755)
             self.net = Internet(self.folder, map(self.kind.destination, range(DOMAINS)), serve_mail=False)
-            if os.geteuid() == 0:
+            if self.kind is Kind.STS and os.geteuid() == 0:
                 self.net.policies.port = HTTPS_PORT
             await stack.enter_async_context(self.net)
             self.sink = Sink(self.folder, self.net.mail_hosts, chunking=self._chunking)

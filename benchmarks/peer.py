@@ -21,7 +21,8 @@ from benchmarks.lab import Kind, Lab
 from simnet.nameserver import ServerProcess, free_port, wait_for_dns
 from simnet.postfix import Postfix, root_prefix
 
-RESOLVER = "127.53.0.53"
+RESOLVERS = [f"127.53.0.{last}" for last in range(53, 73)]
+"""Where Postfix's resolver may be: resolv.conf names no port, so it must be 53."""
 START_SECONDS = 20.0
 TUNED = {
     "smtp_dns_support_level": "dnssec",
@@ -38,8 +39,8 @@ REUSE = {
     "smtp_connection_cache_time_limit": "30s",
 }
 """Connections are kept, TLS and all; a process (tlsproxy) then does the TLS of all of them."""
-UNBOUND = f"""server:
- interface: {RESOLVER}
+UNBOUND = """server:
+ interface: ADDRESS
  port: 53
  username: ""
  chroot: ""
@@ -62,14 +63,16 @@ class Unbound(ServerProcess):
     def __init__(self, lab: Lab) -> None:
         super().__init__(None)
         self._lab = lab
+        self.address = next(filter(_can_listen, RESOLVERS))
 
     def start(self) -> None:
         stubs = [f'stub-zone:\n name: "{zone}"\n stub-addr: {address}' for zone, address in self._lab.net.world.stub_zones()]
         config = self.directory / "unbound.conf"
         anchor = self._lab.folder / "trust-anchor.ds"
-        config.write_text("\n".join([UNBOUND.replace("ANCHOR", str(anchor)), *stubs, ""]))
+        settings = UNBOUND.replace("ANCHOR", str(anchor)).replace("ADDRESS", self.address)
+        config.write_text("\n".join([settings, *stubs, ""]))
         command = [*root_prefix(), shutil.which("unbound", path="/usr/sbin:/usr/bin") or "unbound", "-d", "-c", str(config)]
-        wait_for_dns(RESOLVER, 53, self._launch(*command), self.log)
+        wait_for_dns(self.address, 53, self._launch(*command), self.log)
 
 
 class StsDaemon(ServerProcess):
@@ -116,7 +119,7 @@ class Peer:
         self._chosen = TUNED | level | dict.fromkeys(limits, str(at_a_time)) | (REUSE if reuse else {})
         self._resolver = Unbound(lab)
         resolv = self._resolver.directory / "resolv.conf"
-        resolv.write_text(f"nameserver {RESOLVER}\noptions edns0 trust-ad\n")
+        resolv.write_text(f"nameserver {self._resolver.address}\noptions edns0 trust-ad\n")
         inside = ("unshare", "-m", "sh", "-c", f'mount --bind {resolv} /etc/resolv.conf && exec "$@"', "sh")
         self._sts = StsDaemon(lab, inside) if lab.kind is Kind.STS else None
         if self._sts is not None:
@@ -143,14 +146,7 @@ class Peer:
             return "postfix-mta-sts-resolver is not installed (`pip install '.[compare]'` installs it)"
         if kind is Kind.STS and os.geteuid() != 0:
             return "policy hosts at port 443, as postfix-mta-sts-resolver wants them, take root"
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind((RESOLVER, 53))
-            except PermissionError:
-                return ""
-            except OSError as error:
-                return f"{RESOLVER} port 53 is taken: {error.strerror}"
-        return ""
+        return "" if any(map(_can_listen, RESOLVERS)) else f"port 53 is taken on {RESOLVERS[0]} to {RESOLVERS[-1]}"
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -177,3 +173,14 @@ class Peer:
         if self._sts is not None:
             await asyncio.to_thread(self._sts.stop)
         await asyncio.to_thread(self._resolver.stop)
+
+
+def _can_listen(address: str) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 53))
+        except PermissionError:
+            return True  # unbound is then started by sudo
+        except OSError:
+            return False
+    return True

@@ -7,10 +7,12 @@ import ssl
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
+from benchmarks.bench import Asked, Bench, Outcome
 from benchmarks.lab import Arrivals
 from benchmarks.load import Load, Plan, Result
-from benchmarks.measure import Run, counted
+from benchmarks.measure import Run, Wanted, counted
 from benchmarks.report import AtLeast, AtMost, Figure, ratio
 from benchmarks.sink import Session, Taken
 
@@ -18,6 +20,7 @@ PLAN = Plan(ports=[2525], domains=["a.test", "b.test"], first=100, messages=4, s
 BEGUN = [1_000_000_000, 1_100_000_000, 1_200_000_000, 1_300_000_000]
 ALL = Result(accepted=4, begun=BEGUN, last_answer=1_400_000_000)
 MS = 1_000_000
+ANY = Wanted(messages=4, domains=1)
 ARRIVED = Arrivals([100, 101, 102, 103], [at + 10 * MS for at in BEGUN], plaintext=0, handshakes=1, peak_connections=1)
 
 
@@ -140,3 +143,26 @@ def test_the_ratio_is_to_the_best_of_the_others() -> None:
     assert ratio(Figure.DELIVERED, {"us": runs["us"]}) is None
     assert AtLeast(Figure.DELIVERED, 2.0).met(2.0)
     assert not AtMost(Figure.P99, 0.4).met(0.5)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "holds"),
+    [
+        ([], False),
+        ([Outcome(ANY, runs={"us": [Run(), Run()], "peer": [Run()]})], True),
+        ([Outcome(ANY, runs={"us": [Run()]}), Outcome(ANY, runs={"us": [Run(), Run(missing=1)]})], False),
+        ([Outcome(ANY, runs={"us": [Run()]}, failures=["could not be started"])], False),
+    ],
+    ids=["nothing ran", "well", "one message lost", "one run not made"],
+)
+def test_the_whole_holds_only_when_every_run_does(outcomes: list[Outcome], holds: bool) -> None:
+    bench = Bench(Console(), Asked())
+    bench.outcomes = {str(number): outcome for number, outcome in enumerate(outcomes)}
+    assert bench.holds is holds
+
+
+def test_a_quick_run_is_short_and_a_rate_stays_a_rate() -> None:
+    fast, steady = Wanted(messages=4000, domains=1), Wanted(messages=1500, domains=500, rate=50.0)
+    assert (Asked(quick=True).wanted(fast).messages, Asked(quick=True).wanted(steady).messages) == (1000, 500)
+    assert Asked(messages=7, quick=True).wanted(fast).messages == 7
+    assert Asked().wanted(steady) == steady
