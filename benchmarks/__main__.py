@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -49,9 +50,7 @@ def _machine(folder: Path, file_system: str) -> str:
     model = next(
         (line.partition(": ")[2] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), ""
     )
-    path = {"PATH": f"{os.environ.get('PATH', '')}:/usr/sbin"}
-    os.environ |= path
-    postfix = _said("postconf", "-h", "mail_version")
+    postfix = _said(shutil.which("postconf", path="/usr/sbin:/usr/bin") or "postconf", "-h", "mail_version")
     return (
         f"{os.cpu_count()} processors ({model or 'unknown'}), load {os.getloadavg()[0]:.1f} before the start; "
         f"Python {platform.python_version()}, Postfix {postfix}; queues in {folder} ({file_system})"

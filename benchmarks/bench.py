@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from benchmarks.candidates import Candidate
 from benchmarks.lab import Lab
 from benchmarks.measure import Measurement, Run, Wanted
-from benchmarks.report import show
+from benchmarks.report import Target, ratio, show, summary
 from benchmarks.scenarios import Entrant, Scenario
 
 QUICK = 1000
@@ -64,6 +64,7 @@ class Bench:
         self.console = console
         self.asked = asked
         self.outcomes: dict[str, Outcome] = {}
+        self._targets: list[tuple[str, Target, float]] = []
         self._said: dict[str, dict[str, str]] = {}
         """Settings that were shown already, by entrant."""
 
@@ -84,6 +85,8 @@ class Bench:
             async with Lab(kind, chunking=self.asked.chunking) as lab:
                 for scenario in group:
                     await self._scenario(lab, scenario)
+        if self._targets:
+            summary(self.console, self._targets)
 
     async def _scenario(self, lab: Lab, scenario: Scenario) -> None:
         wanted = self.asked.wanted(scenario.wanted)
@@ -109,6 +112,8 @@ class Bench:
                 said = ", ".join(f"{setting}={value}" for setting, value in settings.items())
                 self.console.print(f"[dim]{name}: {said}[/]", highlight=False)
         show(self.console, self._title(scenario, wanted), scenario.figures, scenario.targets, outcome.runs)
+        ratios = [(target, ratio(target.figure, outcome.runs)) for target in scenario.targets]
+        self._targets += [(scenario.name, target, value) for target, value in ratios if value is not None]
         for failure in outcome.failures:
             self.console.print(f"[red]{failure}[/]", highlight=False)
 

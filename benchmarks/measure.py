@@ -12,7 +12,8 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
 
@@ -114,11 +115,12 @@ class Measurement:
     async def _warm(self, candidate: Candidate, wanted: Wanted) -> None:
         await self._lab.sink.reset()
         plan, asked_before = self._plan(candidate, wanted, wanted.warm, 0.0), self._lab.policy_requests
-        sent = asyncio.create_task(_send(plan))
-        await self._watch("warming", plan, sent)
+        async with _sending(plan) as sent:
+            await self._watch("warming", plan, sent)
+            result = await sent
         arrived = await self._lab.sink.count()
         if arrived < wanted.warm:
-            raise RuntimeError(f"warming: {arrived} of {wanted.warm} messages arrived; replies {(await sent).refused}")
+            raise RuntimeError(f"warming: {arrived} of {wanted.warm} messages arrived; replies {result.refused}")
         asked = self._lab.policy_requests - asked_before
         if self._lab.kind is Kind.STS and asked < min(wanted.domains, wanted.warm):
             # Without its policies a gateway delivers all the same, and has less to do.
@@ -130,12 +132,12 @@ class Measurement:
         processes = candidate.pids | self._lab.pids
         before = {name: usage(pids) for name, pids in processes.items()}
         machine, ours, begin = machine_cpu_seconds(), time.process_time(), time.monotonic()
-        sent = asyncio.create_task(_send(plan))
-        peak = await self._watch("measuring", plan, sent, processes["gateway"])
-        await asyncio.sleep(SETTLE_SECONDS)
-        after = {name: usage(pids) for name, pids in processes.items()}
-        machine, ours = machine_cpu_seconds() - machine, time.process_time() - ours
-        result = await sent
+        async with _sending(plan) as sent:
+            peak = await self._watch("measuring", plan, sent, processes["gateway"])
+            await asyncio.sleep(SETTLE_SECONDS)
+            after = {name: usage(pids) for name, pids in processes.items()}
+            machine, ours = machine_cpu_seconds() - machine, time.process_time() - ours
+            result = await sent
         run = counted(plan, result, await self._lab.sink.arrivals())
         cpu = {name: after[name].cpu_seconds - before[name].cpu_seconds for name in processes}
         cpu |= {"client": result.cpu_seconds, "benchmark": ours}
@@ -166,6 +168,17 @@ class Measurement:
         return peak
 
 
+@asynccontextmanager
+async def _sending(plan: Plan) -> AsyncIterator[asyncio.Task[Result]]:
+    """The client at work; it ends with the context, whatever happens."""
+    task = asyncio.create_task(_send(plan))
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
 async def _send(plan: Plan) -> Result:
     """Run the client."""
     client = await asyncio.create_subprocess_exec(
@@ -176,6 +189,9 @@ async def _send(plan: Plan) -> Result:
     finally:
         if client.returncode is None:
             client.kill()
+            await client.wait()
+    if client.returncode:
+        raise RuntimeError(f"the load client ended with {client.returncode}")
     return Result(**json.loads(output))
 
 

@@ -108,6 +108,17 @@ def show(
                 console.print(f"[red]{name}: {fault}[/]")
 
 
+def summary(console: Console, rows: Sequence[tuple[str, Target, float]]) -> None:
+    """What was aimed at, and what came of it: scenario, target and ratio."""
+    table = Table(title="What was aimed at", title_justify="left")
+    for column in ("scenario", "ratio of the medians", "is", "target", ""):
+        table.add_column(column)
+    for scenario, target, value in rows:
+        met = "[green]met[/]" if target.met(value) else "[red]missed[/]"
+        table.add_row(scenario, target.figure.title, f"{value:.2f}", str(target), met)
+    console.print(table)
+
+
 def _cell(form: str, values: Sequence[float]) -> str:
     if not values:
         return ""
