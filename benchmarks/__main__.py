@@ -29,7 +29,7 @@ def _arguments() -> argparse.ArgumentParser:
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--scenario", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--repeats", type=int, help="runs of each entrant (default: 3, with --quick 1)")
-    parser.add_argument("--messages", type=int, help="per run, in every scenario")
+    parser.add_argument("--messages", type=int, help="per run, in every scenario (cold: no more than destinations)")
     parser.add_argument("--quick", action="store_true", help="short runs: whether all works, not how fast it is")
     parser.add_argument("--no-peer", action="store_true", help="leave Postfix out")
     parser.add_argument("--chunking", action="store_true", help="the destinations offer CHUNKING")

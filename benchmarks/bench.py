@@ -40,7 +40,9 @@ class Asked:
     def wanted(self, wanted: Wanted) -> Wanted:
         """A scenario's run, as long as asked."""
         if self.messages:
-            return replace(wanted, messages=self.messages)
+            # Cold means one message to each destination at most.
+            most = self.messages if wanted.warm else min(self.messages, wanted.messages)
+            return replace(wanted, messages=most)
         if self.quick:
             return replace(wanted, messages=min(wanted.messages, int(wanted.rate * QUICK_SECONDS) or QUICK))
         return wanted

@@ -166,3 +166,8 @@ def test_a_quick_run_is_short_and_a_rate_stays_a_rate() -> None:
     assert (Asked(quick=True).wanted(fast).messages, Asked(quick=True).wanted(steady).messages) == (1000, 500)
     assert Asked(messages=7, quick=True).wanted(fast).messages == 7
     assert Asked().wanted(steady) == steady
+
+
+def test_a_cold_run_never_meets_a_destination_twice() -> None:
+    cold = Wanted(messages=500, domains=500, warm=0)
+    assert (Asked(messages=3000).wanted(cold).messages, Asked(messages=50).wanted(cold).messages) == (500, 50)
