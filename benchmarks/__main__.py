@@ -7,6 +7,7 @@ import asyncio
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks.bench import Asked, Bench
-from benchmarks.scenarios import SCENARIOS
+from benchmarks.scenarios import SCENARIOS, Scenario
 
 DISK = Path("/var/tmp")
 """Kept over restarts, so it is on a disk; /tmp often is memory, where flushing costs nothing."""
@@ -57,6 +58,14 @@ def _machine(folder: Path, file_system: str) -> str:
     )
 
 
+async def _until_told(bench: Bench, scenarios: list[Scenario]) -> None:
+    """All scenarios; SIGTERM, as `timeout` sends it, ends them with every process that was started."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await bench.run(scenarios)
+
+
 def main() -> None:
     parser = _arguments()
     given = parser.parse_args()
@@ -76,7 +85,9 @@ def main() -> None:
     console.print(f"[dim]{_machine(given.folder, file_system)}[/]", highlight=False)
     begin, bench = time.monotonic(), Bench(console, asked)
     try:
-        asyncio.run(bench.run([scenario for scenario in SCENARIOS if scenario.name in given.scenario]))
+        asyncio.run(_until_told(bench, [scenario for scenario in SCENARIOS if scenario.name in given.scenario]))
+    except asyncio.CancelledError:
+        sys.exit("ended by SIGTERM")
     finally:
         if given.json:
             bench.write(given.json)
