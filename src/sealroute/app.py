@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import random
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -246,10 +247,18 @@ def _listener(listener: Listener) -> ListenerConfig:
 def serve(settings: Settings) -> int:
     """Run the gateway until SIGTERM or SIGINT; returns the exit code.  Raises OperatorError when it cannot start."""
     configure_logs(settings.logging.level.value, settings.logging.format.value)
+    raise_open_files()
     workers = settings.worker_count
     if workers == 1:
         return uvloop.run(_serve(settings))
     return Supervisor(settings, workers, lambda share, worker: uvloop.run(_serve(share, worker))).run()
+
+
+def raise_open_files() -> None:
+    """Allow ourselves as many open files as we may have: a policy fetch without a socket would fail, and weaken mail."""
+    with contextlib.suppress(OSError, ValueError):  # a service manager may forbid it, having set its own
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(settings: Settings, worker: Worker | None = None) -> int:

@@ -31,6 +31,7 @@ from typing import NoReturn
 
 import structlog
 
+from sealroute import logs
 from sealroute.base.errors import OperatorError, PeerError, Problem
 from sealroute.faces.http import server as http_server
 from sealroute.net import listening
@@ -278,6 +279,7 @@ class Supervisor:
             traceback.print_exc()
         finally:
             with suppress(Exception):
+                logs.flush()
                 sys.stderr.flush()
             os._exit(code)
 

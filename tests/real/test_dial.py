@@ -17,6 +17,7 @@ from sealroute.net.smtp_connection import DialSettings
 from sealroute.ports import Dialer, DialFailed, DialTarget, Session
 from simnet.mailhost import PROFILES, Behaviour, MailHost
 from simnet.pki import Ca, Entity
+from tests.busy import busy_loop
 
 GOOD = PROFILES["tls"]
 PATIENT = DialSettings(helo_name="gw.example.com")
@@ -291,3 +292,11 @@ async def test_a_cancelled_dial_leaves_no_connection(host: MailHost, files: tupl
             await task
         while host.connections:
             await asyncio.sleep(0.01)
+
+
+async def test_a_prompt_server_has_its_handshake_although_our_own_loop_is_late(host: MailHost, files: tuple[str, str]) -> None:
+    with busy_loop(0.6):  # the clock runs out in every round
+        result = await dial(host, GOOD, files, replace(PATIENT, tls_timeout_seconds=0.05))
+    assert not isinstance(result, DialFailed)
+    assert result.facts.encrypted, result.facts.handshake_error
+    await result.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import logging
@@ -231,3 +232,22 @@ def test_console_logs_can_neither_be_forged_nor_show_variables() -> None:
     assert not any(line.startswith("FORGED") for line in lines)
     assert not any("secret" in line for line in lines)
     assert any("detail" in line for line in lines)
+
+
+@pytest.mark.usefixtures("restored")
+async def test_in_a_running_gateway_lines_wait_a_moment_for_each_other_but_never_behind_a_warning() -> None:
+    out = io.StringIO()
+    logs.configure("info", "json", out)
+    log = structlog.get_logger("sealroute.test")
+    log.info("one")
+    assert out.getvalue() == ""
+    log.info("two")
+    await asyncio.sleep(logs.FLUSH_SECONDS * 2)
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["one", "two"]
+    log.info("three")
+    log.warning("four")
+    logging.getLogger("uvicorn.error").error("five")
+    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()[2:]] == ["three", "four", "five"]
+    log.info("six")
+    logs.flush()
+    assert "six" in out.getvalue()

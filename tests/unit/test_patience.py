@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
-from sealroute.net.patience import PARTS, Countdown, patience
+from sealroute.net.patience import LATE_SECONDS, PARTS, Countdown, Punctuality, patience
 from tests.busy import busy_loop
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -86,3 +86,18 @@ async def test_a_countdown_is_over_once_and_says_what_is_left() -> None:
     cancelled.cancel()
     await asyncio.sleep(0.1)
     assert calls == ["over"]
+
+
+@LOOPS
+@pytest.mark.parametrize(("round_seconds", "late"), [(0.0, False), (2 * LATE_SECONDS, True)], ids=["on time", "late"])
+def test_it_is_noticed_when_the_loop_was_late(factory: Factory, round_seconds: float, late: bool) -> None:
+    async def wait() -> bool:
+        punctuality = Punctuality()
+        if round_seconds:
+            time.sleep(round_seconds)
+        await asyncio.sleep(0.01)  # both loops look at the clock anew
+        punctuality.cancel()
+        return punctuality.late
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        assert runner.run(wait()) is late

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 PARTS = 100
+LATE_SECONDS = 0.5
 
 
 class Countdown:
@@ -42,6 +43,32 @@ class Countdown:
             self._timer = self._loop.call_later(self._step_seconds, self._step)
         else:
             self._over()
+
+
+class Punctuality:
+    """Whether the loop has been late while something else kept the time; `cancel` it at the end."""
+
+    __slots__ = ("_loop", "_timer", "late")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.late = False
+        """The loop did not come round for more than LATE_SECONDS."""
+        self._timer = self._loop.call_later(LATE_SECONDS, self._tick)
+
+    def __repr__(self) -> str:
+        return f"<Punctuality, {'late' if self.late else 'on time'}>"
+
+    def cancel(self) -> None:
+        self._look()
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        self.late = self.late or self._loop.time() - self._timer.when() > LATE_SECONDS
+
+    def _tick(self) -> None:
+        self._look()
+        self._timer = self._loop.call_later(LATE_SECONDS, self._tick)
 
 
 @asynccontextmanager

@@ -36,6 +36,7 @@ from sealroute.base.errors import InputError, OperatorError
 from sealroute.net import dnswire
 from sealroute.net.aliases import prove_steps
 from sealroute.net.dnswire import AliasLink, RecordType
+from sealroute.net.patience import Punctuality
 
 T = TypeVar("T")
 
@@ -63,6 +64,9 @@ class _RawTlsa(TLSA):
 
 # There is no public way to replace a type that dnspython knows.
 dns.rdata._rdata_classes[(dns.rdataclass.IN, dns.rdatatype.TLSA)] = _RawTlsa
+
+
+TRIES_WHEN_LATE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +132,7 @@ class AdBitResolver:
         except (dns.exception.DNSException, UnicodeError):
             return _failed(name, rtype, f"{name[:300]!r} is not a name that can be looked up"), ()
         try:
-            found = await self._resolver.resolve(
-                owner, dns.rdatatype.RdataType.make(rtype.number), raise_on_no_answer=False, search=False
-            )
+            found = await self._resolve(owner, dns.rdatatype.RdataType.make(rtype.number))
         except dns.resolver.NXDOMAIN as denial:
             response = denial.kwargs["responses"][owner]
             expires_at = self._denied_until(owner)
@@ -148,6 +150,20 @@ class AdBitResolver:
             return _failed(name, rtype, f"the answer cannot be read: {error}"), ()
         left = max(0, int(expires_at - time.time()))
         return (answer if left >= answer.ttl_seconds else replace(answer, ttl_seconds=left)), links
+
+    async def _resolve(self, owner: dns.name.Name, rtype: dns.rdatatype.RdataType) -> dns.resolver.Answer:
+        """Asked again when no answer came and our own loop was late: dnspython counts by the clock (net/patience)."""
+        for left in reversed(range(TRIES_WHEN_LATE)):
+            punctuality = Punctuality()
+            try:
+                return await self._resolver.resolve(owner, rtype, raise_on_no_answer=False, search=False)
+            except (dns.resolver.LifetimeTimeout, dns.resolver.NoNameservers):
+                punctuality.cancel()
+                if not punctuality.late or not left:
+                    raise
+            finally:
+                punctuality.cancel()
+        raise AssertionError("the last try returns or raises")
 
     def _denied_until(self, owner: dns.name.Name) -> float:
         """When the cached NXDOMAIN ends, in seconds since 1970; 0 when it is not cached."""

@@ -113,6 +113,16 @@ class Database:
         """A connection whose transactions are all writing ones; the caller begins, commits and names errors."""
         return self.engine.connect().execution_options(sealroute_write=True)
 
+    def kept_writer_connection(self) -> Connection:
+        """The same for who keeps it for long and writes without end: it never goes back to the pool."""
+        connection = self.writer_connection()
+        connection.detach()
+        if self.path is not None:
+            raw: Any = connection.connection.dbapi_connection
+            raw.execute("PRAGMA busy_timeout = 0")  # once, instead of twice in every transaction
+            connection = connection.execution_options(sealroute_never_waits=True)
+        return connection
+
     def connect_alone(self) -> Any:
         """A driver's connection outside the pool, for who keeps it long; raises the driver's errors."""
         arguments, options = self.engine.dialect.create_connect_args(self.engine.url)
@@ -219,7 +229,11 @@ def _sqlite_engine(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
-        if connection.get_execution_options().get("sealroute_write"):
+        options = connection.get_execution_options()
+        if options.get("sealroute_never_waits"):
+            raw: Any = connection.connection.dbapi_connection
+            _when_unlocked(lambda: raw.execute("BEGIN IMMEDIATE"))
+        elif options.get("sealroute_write"):
             _begin_writing(connection)
         else:
             connection.exec_driver_sql("BEGIN")

@@ -55,7 +55,7 @@ class DurableQueue:
         self.node_id = node_id
         self.lease = lease
         self._attempts = AttemptTexts()
-        self._evidence: Remembered[tuple[str, str]] = Remembered(512)
+        self._evidence: Remembered[tuple[str, str]] = Remembered(4096)
         self._evidence_used: dict[str, int] = {}
         self._wake = wakes(database, node_id)
         """Tells the other nodes, in the same transaction, that something is due now."""

@@ -195,6 +195,8 @@ class Remembered(Generic[T]):
         return result
 
 
+REMEMBERED_PARTS = 8192
+"""Three for each kept connection and plan: many more than delivery.max_connections, or all would be made anew each time."""
 _SHARED = ("requirement", "facts", "verdict")
 """Parts of an attempt that attempts of one plan, or over one connection, have in common."""
 _OWN = tuple(item.name for item in fields(Attempt) if item.name not in (*_SHARED, "evidence", "reported"))
@@ -204,7 +206,7 @@ class AttemptTexts:
     """Attempts as JSON text, equal to policy/record's attempt_record, at a third of its cost."""
 
     def __init__(self) -> None:
-        self._parts: Remembered[str] = Remembered(1024)
+        self._parts: Remembered[str] = Remembered(REMEMBERED_PARTS)
 
     def text(self, attempt: Attempt) -> str:
         own: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Table
@@ -51,7 +52,7 @@ class Statement:
         changed, start, count = 0, 0, len(rows)
         while start < count:
             size = _size(count - start)
-            values = [value for row in rows[start : start + size] for value in row] if size > 1 else rows[start]
+            values = list(chain.from_iterable(rows[start : start + size])) if size > 1 else rows[start]
             cursor.execute(_text(self, mark, size), values)
             changed += cursor.rowcount
             start += size

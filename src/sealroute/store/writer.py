@@ -249,7 +249,7 @@ class Writer:
                     merged[statement] = list(rows)
         try:
             if self._connection is None:
-                self._connection = self._database.writer_connection()
+                self._connection = self._database.kept_writer_connection()
             connection = self._connection
             with self.turns, connection.begin():
                 cursor = connection.connection.cursor()

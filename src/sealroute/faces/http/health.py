@@ -10,8 +10,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fastapi import FastAPI, Response
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sealroute import __version__
 from sealroute.services.metrics import CONTENT_TYPE
@@ -37,18 +39,18 @@ Health = Callable[[], Awaitable[Sequence[Part]]]
 Refresh = Callable[[], Awaitable[None]]
 
 
-def create_app(metrics: Rendered, health: Health, refresh: Refresh | None = None) -> FastAPI:
-    """The application; `refresh` is awaited before metrics are shown (queue depth needs a look into the store)."""
-    app = FastAPI(title="Sealroute", version=__version__, docs_url=None, redoc_url=None, openapi_url=None)
+def create_app(metrics: Rendered, health: Health, refresh: Refresh | None = None) -> Starlette:
+    """The application; `refresh` is awaited before metrics are shown (queue depth needs a look into the store).
 
-    @app.get("/metrics")
-    async def show_metrics() -> Response:
+    Starlette alone: FastAPI on top of it is 13 MiB in every worker, and two paths without parameters need none of it.
+    """
+
+    async def show_metrics(_: Request) -> Response:
         if refresh is not None:
             await refresh()
         return Response(metrics.render(), media_type=CONTENT_TYPE)
 
-    @app.get("/healthz")
-    async def show_health() -> JSONResponse:
+    async def show_health(_: Request) -> Response:
         try:
             parts = await health()
         except Exception as error:
@@ -56,7 +58,7 @@ def create_app(metrics: Rendered, health: Health, refresh: Refresh | None = None
             parts = [Part("health", ok=False, detail=f"the check itself failed: {type(error).__name__}: {error}")]
         return JSONResponse(report(parts), status_code=200 if all(part.ok for part in parts) else 503)
 
-    return app
+    return Starlette(routes=[Route("/metrics", show_metrics), Route("/healthz", show_health)])
 
 
 def report(parts: Sequence[Part]) -> dict[str, Any]:

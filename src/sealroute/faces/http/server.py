@@ -8,7 +8,7 @@ import socket
 from collections.abc import Generator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from sealroute.base.errors import OperatorError
 
@@ -40,7 +40,7 @@ def listen(address: str, port: int) -> socket.socket:
 class HttpServer:
     """One application on one address."""
 
-    def __init__(self, app: FastAPI, address: str, port: int, listening: socket.socket | None = None) -> None:
+    def __init__(self, app: ASGIApp, address: str, port: int, listening: socket.socket | None = None) -> None:
         """`listening`: opened by somebody else already."""
         self._address = address
         self._port = port
