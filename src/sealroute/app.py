@@ -43,12 +43,13 @@ from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
 from sealroute.services.history import History
 from sealroute.services.ids import IdSource
-from sealroute.services.metrics import Metrics, Sources
+from sealroute.services.metrics import LaneState, Metrics, Sources
 from sealroute.services.plan import Plans
 from sealroute.services.schedule import Schedule, ScheduleLimits
 from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
 from sealroute.services.validate import NoNotices, Sender, Validation, validate
+from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.settings.inbound import Listener, ListenerKind
 from sealroute.settings.outbound import AddressFamily
@@ -84,7 +85,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     plans, sessions = _engine(settings, resolver, policies, clock, canary)
     ids = IdSource()
     bounce = Bounce(BounceConfig(settings.generating_server, settings.postmaster), ids)
-    deliver = Deliver(Choosing(store, settings), plans, sessions, bounce, clock, random.random, _deliver_rules(settings))
+    choosing = Choosing(store, settings)
+    deliver = Deliver(choosing, plans, sessions, bounce, clock, random.random, _deliver_rules(settings))
     smtp_in: SmtpIn
     gateway: Gateway
     metrics = Metrics(
@@ -94,13 +96,15 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
             writer=lambda: store.writer,
             cached_policies=lambda: policies.in_memory,
             resolver_can_validate=canary.trusted,
+            lanes=lambda: LaneState(schedule.destinations.counts(), schedule.destinations.halvings, schedule.parked),
         )
     )
-    limits = ScheduleLimits(runs_per_destination=settings.delivery.max_connections_per_destination)
     watch = Watch(metrics)
     history = History(store.history, watch.drifted)
     plans.made = history.look
-    schedule = Schedule(store.queue, deliver, clock, watch, limits)
+    schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
+    slot = settings.store.node if worker is None else f"{settings.store.node}#{worker.number}"
+    windows = Windows(store.windows, schedule.destinations, slot)
     config = AcceptConfig(settings.hostname, settings.limits.hops)
     accept = Accept(config, store.queue, clock, Scheduler(schedule.room, schedule.handover), ids)
     auth = settings.auth
@@ -110,7 +114,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, _listeners(settings), None,
+        metrics, history, windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
     if worker is not None:
@@ -187,6 +191,16 @@ def _dial_settings(settings: Settings) -> DialSettings:
         minimum_bytes_per_second=wanted.minimum_bytes_per_second,
         max_recipients=wanted.recipients_per_transaction,
         chunking_max_bytes=wanted.chunking_max_bytes,
+    )
+
+
+def _schedule_limits(settings: Settings, worker: Worker | None) -> ScheduleLimits:
+    wanted = settings.delivery
+    return ScheduleLimits(
+        connections=wanted.max_connections,
+        runs_per_destination=wanted.max_connections_per_destination,
+        messages_per_minute_per_destination=wanted.max_messages_per_minute_per_destination,
+        workers=1 if worker is None else settings.worker_count,
     )
 
 

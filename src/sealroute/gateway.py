@@ -36,6 +36,7 @@ from sealroute.services.metrics import Metrics, QueueState
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
+from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.store.store import Store
 from sealroute.worker import Link
@@ -63,13 +64,17 @@ class Choosing:
         self._excepted: dict[str, tuple[Connector, Connector]] = {}
         """By exception: the connector, and what the exception makes of it."""
 
-    def __call__(self, message: Message, domain: str) -> Connector:
-        connectors = self._store.connectors.all(message.organization)
-        known = self._indexes.get(message.organization)
+    def stored(self, organization: str, domain: str) -> Connector:
+        """The connector as it is stored: an exception changes its modes only, never its limits."""
+        connectors = self._store.connectors.all(organization)
+        known = self._indexes.get(organization)
         if known is None or known[0] is not connectors:
-            known = self._indexes[message.organization] = self._index(message.organization, connectors)
+            known = self._indexes[organization] = self._index(organization, connectors)
             self._excepted.clear()  # with the connectors the exceptions were loaded anew, too
-        connector = known[1].find(domain) or known[2]
+        return known[1].find(domain) or known[2]
+
+    def __call__(self, message: Message, domain: str) -> Connector:
+        connector = self.stored(message.organization, domain)
         exceptions = self._store.connectors.exceptions(message.organization)
         if exceptions and (exception := exceptions.get((connector.guid, domain))) is not None:
             return self._except(connector, exception, domain)
@@ -139,6 +144,7 @@ class Gateway:
     authenticator: Authenticator
     metrics: Metrics
     history: History
+    windows: Windows
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
     link: Link | None = None
@@ -153,6 +159,7 @@ class Gateway:
         self._check_organizations()
         recovered = await self.store.queue.start_node(self.clock.now())
         await self.store.connectors.refresh()
+        await self.windows.load()
         self._resolver_changed(await self.canary.probe())
         self._spawn("connectors", self._follow_connectors())
         self._spawn("lease", self._renew_lease())
@@ -162,6 +169,7 @@ class Gateway:
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
+        self._spawn("windows", self.windows.work())
         self._spawn("schedule", self.schedule.work())
         self.store.on_change(self._changed)
         if self.http is not None:
@@ -193,6 +201,7 @@ class Gateway:
             await self.http.stop()
         with contextlib.suppress(SealrouteError):  # a memory that is lost is made again
             await self.history.flush()
+            await self.windows.flush()
         await self.sessions.close()
         await self.policies.close()
         await self.fetcher.close()
@@ -263,6 +272,7 @@ class Gateway:
             try:
                 await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
             except SealrouteError as error:
                 log.error("old trace records could not be removed", error=str(error))
             await asyncio.sleep(PURGE_EVERY.total_seconds())

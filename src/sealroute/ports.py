@@ -202,6 +202,8 @@ class Group:
     last_finding: Finding | None = None
     last_route: tuple[str, str] = ("", "")
     """(host, address) that greylisted us last: tried first next time [ADR 7.10]."""
+    organization: str = ""
+    """Whose mail it is; known of what was taken from the queue, elsewhere the message at hand says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,44 @@ class HistoryChange:
     events: tuple[Drift, ...] = ()
 
 
+class Reach(Enum):
+    """Whether the last run to a destination got as far as a transaction."""
+
+    REACHED = "reached"
+    UNREACHED = "unreached"
+    UNKNOWN = "unknown"
+    """There was no run yet, or it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationState:
+    """How much is sent to one destination at once, by one node."""
+
+    domain: str
+    window: int
+    """Runs at once (policy/pace)."""
+    halved: bool
+    """It was halved before, and grows slowly."""
+    reach: Reach
+    changed_at: datetime
+    why: str
+    """Of the last change, for people."""
+    node: str = ""
+    """Whose window it is; empty: of a gateway that is one process and whose node has no name."""
+
+
+class WindowStore(Protocol):
+    """Windows at rest, each node its own."""
+
+    async def load(self, node: str, limit: int) -> list[DestinationState]:
+        """Those of a node that changed last, the longest unchanged of them first."""
+        ...
+
+    async def save(self, node: str, states: Sequence[DestinationState]) -> None:
+        """Keep them instead of what was kept for the same domains."""
+        ...
+
+
 class HistoryStore(Protocol):
     """What destinations had, shared by nodes."""
 
@@ -435,6 +475,24 @@ class QueueAdmin(Protocol):
     def release(self, ids: Sequence[str], now: datetime) -> int: ...
     def remove(self, ids: Sequence[str], now: datetime, actor: str) -> int:
         """Drop without an NDR; recorded in the trace as FAIL."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRow:
+    """A destination as administrators see it: a node's window, and what all nodes have in the queue for it."""
+
+    state: DestinationState
+    active: int
+    """Groups that a node has in memory: being sent, or waiting for their turn."""
+    queued: int
+
+
+class DestinationLog(Protocol):
+    """Windows, read side."""
+
+    def rows(self, domain: str | None = None, limit: int = 1000) -> list[DestinationRow]:
+        """By domain and node."""
         ...
 
 

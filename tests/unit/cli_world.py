@@ -19,7 +19,18 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
-from sealroute.ports import Change, DriftLog, ExceptionStore, Group, GroupState, QueueItem, TraceEvent, TraceQuery, TraceRow
+from sealroute.ports import (
+    Change,
+    DestinationRow,
+    DriftLog,
+    ExceptionStore,
+    Group,
+    GroupState,
+    QueueItem,
+    TraceEvent,
+    TraceQuery,
+    TraceRow,
+)
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.settings import Settings
@@ -269,6 +280,16 @@ class NoDrift:
 
 
 @dataclass
+class FakeDestinations:
+    kept: list[DestinationRow] = field(default_factory=list)
+    asked: list[tuple[str | None, int]] = field(default_factory=list)
+
+    def rows(self, domain: str | None = None, limit: int = 1000) -> list[DestinationRow]:
+        self.asked.append((domain, limit))
+        return self.kept[:limit]
+
+
+@dataclass
 class FakeStore:
     connectors: FakeConnectors = field(default_factory=FakeConnectors)
     queue: FakeQueue = field(default_factory=FakeQueue)
@@ -277,6 +298,7 @@ class FakeStore:
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     drift: DriftLog = field(default_factory=NoDrift)
+    destinations: FakeDestinations = field(default_factory=FakeDestinations)
     closed: bool = False
 
     def close(self) -> None:

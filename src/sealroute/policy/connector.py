@@ -1,7 +1,7 @@
 """An outbound connector, as Exchange has it plus ours: a frozen value that everything else reads.
 
 The parameters' spelling, parsing and save-time rules are in policy/parameters; choosing one for a recipient in
-policy/choose.  Defaults are Exchange's; RetrySchedule and MessageExpiration are ours.
+policy/choose.  Defaults are Exchange's; RetrySchedule, MessageExpiration and the limits are ours.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class Connector:
     link_for_modified_connector: str = ""
     retry_schedule: tuple[timedelta, ...] = DEFAULT_SCHEDULE
     message_expiration: timedelta = DEFAULT_EXPIRATION
+    max_connections_per_destination: int | None = None
+    """None: as the settings have it."""
+    max_messages_per_minute: int | None = None
+    """To all its destinations together; None: no limit."""
     when_changed: datetime | None = None
     when_created: datetime | None = None
     is_valid: bool = True

@@ -6,7 +6,7 @@ refuses what could never work (a Mandatory that no destination can satisfy holds
 weaker than it reads; it never corrects a value by itself.
 
 Sources: Exchange's parameter rules; [RFC 7672 §2.2] for why an address cannot have TLSA records; RetrySchedule,
-MessageExpiration and the bounds are ours.
+MessageExpiration, the limits and the bounds are ours.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ MAX_NAME_CHARACTERS = 64
 MAX_TEXT_CHARACTERS = 2048
 MAX_BLOCK_ADDRESSES = 256
 MAX_ITEMS = {"recipient_domains": 5000, "smart_hosts": 64, "validation_recipients": 64, "retry_schedule": 64}
+MAX_CONNECTIONS = 1000
+MAX_PER_MINUTE = 1_000_000
 MIN_WAIT, MAX_WAIT = timedelta(seconds=1), timedelta(hours=24)
 _GUID = re.compile(r"\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?", re.IGNORECASE)
 
@@ -200,6 +202,16 @@ def _expiration(connector: Connector) -> tuple[str, str] | None:
     return f"{show_duration(connector.message_expiration)} is out of bounds.", "Give a time from 1 hour to 5 days."
 
 
+def _from_one(field: str, most: int) -> Callable[[Connector], tuple[str, str] | None]:
+    def problem(connector: Connector) -> tuple[str, str] | None:
+        value = getattr(connector, field)
+        if value is None or 1 <= value <= most:
+            return None
+        return f"{value} is out of bounds.", f"Give a number from 1 to {most}, or clear it with '$null'."
+
+    return problem
+
+
 def _retries_fit(connector: Connector) -> tuple[str, str] | None:
     if connector.retry_schedule and connector.retry_schedule[0] >= connector.message_expiration:
         return "the first wait is as long as MessageExpiration.", "Held mail is returned without a second attempt."
@@ -281,6 +293,14 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule("waits", ("retry_schedule",), "At least one wait, each from 1 second to 24 hours.", _schedule),
     Rule("expiration", ("message_expiration",), "From 1 hour to 5 days.", _expiration),
+    Rule(
+        "connections", ("max_connections_per_destination",), f"From 1 to {MAX_CONNECTIONS}.",
+        _from_one("max_connections_per_destination", MAX_CONNECTIONS),
+    ),
+    Rule(
+        "rate", ("max_messages_per_minute",), f"From 1 to {MAX_PER_MINUTE}.",
+        _from_one("max_messages_per_minute", MAX_PER_MINUTE),
+    ),
     Rule(
         "retries-fit", ("retry_schedule", "message_expiration"),
         "Warned about when the first wait is not shorter than MessageExpiration.", _retries_fit, warning=True,

@@ -4,6 +4,7 @@ Only grammar is here, so that what was stored once can always be read again.  Ho
 save time (policy/connector_rules); which parameter has which kind is the table (policy/parameters).  Splitting a list and
 reading `$null` belong to the command line (policy/parameters), because a stored comment may well read `$null`.
 
+    whole       = 1*9DIGIT
     boolean     = "$true" / "$false" / "true" / "false" / "1" / "0"            ; any case, as every word here
     pattern     = "*" / ["*."] domain
     smart-host  = fqdn / "[" fqdn "]" / ip / "[" ip "]" / ip "/" prefix
@@ -74,6 +75,8 @@ class Kind:
     def _item(self, value: Any) -> Any:
         if isinstance(value, bool) and self.parse is parse_boolean:
             return value
+        if isinstance(value, int) and not isinstance(value, bool) and self.parse is parse_whole:
+            return self.parse(str(value))
         if isinstance(value, str):
             return self.parse(value)
         raise InputError(f"{value!r} is of the wrong type")
@@ -151,6 +154,14 @@ def parse_mailbox(text: str) -> str:
     return bare
 
 
+def parse_whole(text: str) -> int:
+    """A whole number, without sign."""
+    bare = text.strip()
+    if not (bare.isascii() and bare.isdigit() and len(bare) <= 9):
+        raise InputError(f"{text!r} is not a whole number")
+    return int(bare)
+
+
 _TIMESPAN = re.compile(r"(?:(\d{1,6})\.)?(\d{1,2}):(\d{1,2}):(\d{1,2})(?:\.(\d{1,7}))?", re.ASCII)
 _ISO = re.compile(
     r"P(?=[\dT])(?:(\d{1,6})D)?(?:T(?=\d)(?:(\d{1,6})H)?(?:(\d{1,6})M)?(?:(\d{1,6})S)?)?", re.ASCII | re.IGNORECASE
@@ -222,6 +233,7 @@ TLS_DOMAIN = Kind("Domain", "contoso.com, *.contoso.com, '$null'", parse_tls_dom
 MAILBOXES = Kind("Address list", "user@contoso.com", parse_mailbox, _same, many=True, cleared=())
 DURATION = Kind("Duration", _DURATIONS, parse_duration, show_duration)
 DURATIONS = Kind("Duration list", f"{_DURATIONS}, separated by commas", parse_duration, show_duration, many=True)
+WHOLE = Kind("Whole number", "a whole number, '$null'", parse_whole, _same, cleared=None)
 MOMENT = Kind("Date and time", "2026-01-31T12:00:00Z, '$null'", parse_moment, rfc3339, cleared=None)
 CONNECTOR_TYPE = _choice(ConnectorType)
 TLS_SETTINGS = _choice(TlsSettings, cleared=None)

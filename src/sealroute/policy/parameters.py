@@ -139,6 +139,16 @@ TABLE: tuple[Parameter, ...] = (
         "MessageExpiration", "message_expiration", kinds.DURATION, BOTH,
         "How long a message waits before it is returned. A new connector takes the configured default.", ours=True,
     ),
+    Parameter(
+        "MaxConnectionsPerDestination", "max_connections_per_destination", kinds.WHOLE, BOTH,
+        "How many connections at once to one recipient domain, at most; null: as delivery.max_connections_per_destination "
+        "says. Workers of a gateway share it, nodes do not.", ours=True,
+    ),
+    Parameter(
+        "MaxMessagesPerMinute", "max_messages_per_minute", kinds.WHOLE, BOTH,
+        "How many messages a minute go through the connector to all its destinations together, at most; attempts that fail "
+        "count as well. Null: no limit. Workers of a gateway share it, nodes do not.", ours=True,
+    ),
 )  # fmt: skip
 BY_FIELD: Mapping[str, Parameter] = {parameter.field: parameter for parameter in TABLE}
 BY_NAME: Mapping[str, Parameter] = {parameter.name.lower(): parameter for parameter in TABLE}

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
 from sealroute.policy.history import Drift
 from sealroute.policy.requirement import Protection
-from sealroute.ports import GroupState, Settled
+from sealroute.ports import GroupState, Reach, Settled
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -62,6 +62,15 @@ class QueueState:
 
 
 @dataclass(frozen=True, slots=True)
+class LaneState:
+    """What is remembered of destinations, and what waits for a rate limit."""
+
+    destinations: Mapping[Reach, int]
+    halvings: int
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sources:
     """Where states are read from; each call is quick and does not wait.  None: not shown."""
 
@@ -70,6 +79,7 @@ class Sources:
     writer: Callable[[], WriterCounts] | None = None
     resolver_can_validate: Callable[[], bool] | None = None
     cached_policies: Callable[[], int] | None = None
+    lanes: Callable[[], LaneState] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,16 @@ _COMMITS = _Pulled("store_commits", "counter", "Commits of the store's writer.")
 _CHANGES = _Pulled("store_changes", "counter", "Changes in those commits; divided by the commits: the batch size.")
 _RESOLVER = _Pulled("resolver_can_validate", "gauge", "1 when the resolver tells valid DNSSEC from invalid, else 0.")
 _POLICIES = _Pulled("mta_sts_cached_policies", "gauge", "Domains whose MTA-STS policy, or its lack, is known without asking.")
-PULLED = (*_INBOUND.values(), _DEPTH, _OLDEST, _COMMITS, _CHANGES, _RESOLVER, _POLICIES)
+_DESTINATIONS = _Pulled(
+    "destinations", "gauge", "Destinations remembered, by whether the last run reached a server there.", ("reach",)
+)
+_HALVINGS = _Pulled(
+    "window_halvings", "counter", "Times that a destination got fewer runs at once (`sealroute queue destinations` names them)."
+)
+_PARKED = _Pulled("rate_limited_lanes", "gauge", "Destinations with mail in memory that waits for a rate limit.")
+PULLED = (
+    *_INBOUND.values(), _DEPTH, _OLDEST, _COMMITS, _CHANGES, _RESOLVER, _POLICIES, _DESTINATIONS, _HALVINGS, _PARKED,
+)  # fmt: skip
 
 
 class _Reader(Collector):
@@ -132,6 +151,11 @@ class _Reader(Collector):
             yield _family(_RESOLVER, {(): int(sources.resolver_can_validate())})
         if sources.cached_policies is not None:
             yield _family(_POLICIES, {(): sources.cached_policies()})
+        if sources.lanes is not None:
+            lanes = sources.lanes()
+            yield _family(_DESTINATIONS, {(reach.value,): lanes.destinations.get(reach, 0) for reach in Reach})
+            yield _family(_HALVINGS, {(): lanes.halvings})
+            yield _family(_PARKED, {(): lanes.parked})
 
 
 def _family(what: _Pulled, values: Mapping[tuple[str, ...], float]) -> Metric:

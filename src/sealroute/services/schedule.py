@@ -1,9 +1,9 @@
 """schedule: which group is worked on when, and how many at once.
 
 Groups come from two sides: handed over in memory right after their commit, or taken from the queue when due.  Each
-destination has a lane of its own (services/lanes), so a slow or dead one holds up nobody else.  A run's result is settled
-durably by one commit; only then is the group gone from memory.  On shutdown runs under way are finished, the rest is given
-back to the queue.
+destination has a lane of its own (services/lanes), so one that is slow, dead or limited in its rate holds up nobody else.  A
+run's result is settled durably by one commit; only then is the group gone from memory.  On shutdown runs under way are
+finished, the rest is given back to the queue.
 
 The bounds: groups and message bytes in memory, runs at once in all; groups and runs per lane.  What has no room stays in the
 queue, where it is safe.
@@ -12,19 +12,24 @@ queue, where it is safe.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from sealroute.base.errors import SealrouteError
 from sealroute.base.mail import Message
+from sealroute.policy.connector import Connector
+from sealroute.policy.pace import BROKEN_OFF, Heard, heard
 from sealroute.ports import Clock, Group, Queue, Settled
+from sealroute.services.destinations import Destinations
 from sealroute.services.lanes import Job, Lane, LaneLimits, Lanes
 
 BROKEN_RUN_WAIT = timedelta(minutes=1)
 LONGEST_SETTLE_WAIT_SECONDS = 60.0
 STORE_GRACE_SECONDS = 5.0
+ConnectorOf = Callable[[str, str], Connector]
+"""The connector that applies to (organisation, domain)."""
 
 
 class Runner(Protocol):
@@ -48,8 +53,14 @@ class ScheduleLimits:
     content_bytes: int = 256 * 1024 * 1024
     """Of messages handed over and waiting; of messages that runs have loaded, once more as much."""
     runs: int = 1_000
+    connections: int = 500
+    """That runs may have open in all."""
     runs_per_destination: int = 20
     groups_per_destination: int = 2_500
+    messages_per_minute_per_destination: int = 0
+    """0: no limit."""
+    workers: int = 1
+    """Among which a connector's own limits are shared; the limits here are this worker's already."""
     take_at_once: int = 500
     loads: int = 16
     """Messages read from the store at once."""
@@ -63,14 +74,19 @@ class Schedule:
     """The work of one node."""
 
     def __init__(
-        self, queue: Queue, deliver: Runner, clock: Clock, watcher: Watcher, limits: ScheduleLimits | None = None
-    ) -> None:
+        self, queue: Queue, deliver: Runner, clock: Clock, watcher: Watcher,
+        limits: ScheduleLimits | None = None, connector: ConnectorOf | None = None,
+    ) -> None:  # fmt: skip
         self._queue = queue
         self._deliver = deliver
         self._clock = clock
         self._watcher = watcher
         self._limits = limits = limits or ScheduleLimits()
-        self._lanes = Lanes(LaneLimits(limits.runs_per_destination, limits.groups_per_destination))
+        self.destinations = Destinations()
+        self._lanes = Lanes(_lane_limits(limits), self.destinations, connector)
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at: datetime | None = None
+        """When a lane that lacks a token can go on."""
         self._running = 0
         self._groups = 0
         self._bytes = 0
@@ -94,6 +110,11 @@ class Schedule:
         return self._groups
 
     @property
+    def parked(self) -> int:
+        """Lanes that wait for a token of a rate limit."""
+        return self._lanes.rates.parked
+
+    @property
     def bytes_in_memory(self) -> int:
         """Message content held for them; a message counts once for each of its groups."""
         return self._bytes
@@ -114,9 +135,9 @@ class Schedule:
         if self._stopping:
             return False
         size = message.size_bytes
-        surplus = [group.id for group in groups if not self._enqueue(Job(group, message, size))]
+        surplus = [job for job in (Job(group, message, size) for group in groups) if not self._enqueue(job)]
         if surplus:
-            self._spawn(self._release(surplus), None)
+            self._spawn(self._give_back(self._times(surplus)), None)
         self._start()
         return True
 
@@ -143,14 +164,25 @@ class Schedule:
         self._crowded = room < self._limits.take_at_once
         if room <= 0:
             return 0
-        groups = await self._queue.take_due(self._clock.now(), room, full=self._lanes.full())
+        groups = await self._queue.take_due(self._clock.now(), room, full=self._lanes.full(self._clock.now()))
         if self._stopping:
             await self._release([group.id for group in groups])
             return 0
-        surplus = [group.id for group in groups if not self._enqueue(Job(group, None))]
+        surplus = [job for job in (Job(group, None) for group in groups) if not self._enqueue(job)]
+        times = self._times(surplus)
         self._start()
-        await self._release(surplus)
+        await self._give_back(times)
         return len(groups)
+
+    def _times(self, surplus: Sequence[Job]) -> Mapping[datetime | None, list[str]]:
+        """When what has no room here should come back, together what comes back together."""
+        times: dict[datetime | None, list[str]] = {}
+        for job in surplus:
+            times.setdefault(self._lanes.put_off(job, self._clock.now()), []).append(job.group.id)
+        return times
+
+    async def _give_back(self, times: Mapping[datetime | None, list[str]]) -> None:
+        await asyncio.gather(*(self._release(group_ids, not_before) for not_before, group_ids in times.items()))
 
     async def _pause(self, due: datetime | None) -> None:
         """Until something is due, a nudge, or the poll interval, whichever comes first."""
@@ -167,8 +199,10 @@ class Schedule:
     # ------------------------------------------------------------------------------------------------------ the runs
 
     def _enqueue(self, job: Job) -> bool:
-        if not self._lanes.add(job):
-            return False
+        if not self._lanes.add(job, self._clock.now()):
+            self._start()  # what can run makes room
+            if not self._lanes.add(job, self._clock.now()):
+                return False
         self._groups += 1
         self._bytes += job.size_bytes
         return True
@@ -176,12 +210,29 @@ class Schedule:
     def _start(self) -> None:
         """Start runs while there is something to start and room to run."""
         while self._running < self._limits.runs and not self._stopping:
-            turn = self._lanes.next()
+            turn = self._lanes.next(self._clock.now())
             if turn is None:
-                return
+                break
             self._running += 1
             lane, job = turn
             self._spawn(self._work_on(lane, job), job)
+        # With all runs in use the next one that ends comes here.
+        if self._lanes.rates.due is not None and self._running < self._limits.runs:
+            self._set_alarm(self._lanes.rates.due)
+
+    def _set_alarm(self, due: datetime) -> None:
+        """Look again when the next token is due."""
+        if self._stopping or (self._alarm_at is not None and self._alarm_at <= due):
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = due
+        self._alarm = asyncio.get_running_loop().create_task(self._ring(due))
+
+    async def _ring(self, due: datetime) -> None:
+        await self._clock.sleep_until(due)
+        self._alarm = self._alarm_at = None
+        self._start()
 
     def _spawn(self, work: Coroutine[Any, Any, None], job: Job | None) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -191,17 +242,20 @@ class Schedule:
     async def _work_on(self, lane: Lane, job: Job) -> None:
         """One run; its place is free for the next before its result is committed."""
         settled: Settled | None = None
+        told: Heard | None = None
         cancelled = False
         self._working_bytes += job.size_bytes
         try:
             settled = await self._run(job)
+            told = None if settled is None else heard(settled.fates, settled.attempts)
         except asyncio.CancelledError:
             cancelled = True  # stop() waited long enough: the group is given back below
         except Exception as error:
+            told = BROKEN_OFF
             self._watcher.trouble(f"the run of group {job.group.id} to {job.group.domain} broke off", error)
         job.settling = True
         self._running -= 1
-        if self._lanes.leave(lane, reached=settled is not None and any(item.recipients for item in settled.attempts)):
+        if self._lanes.leave(lane, told, self._clock.now()):
             self._wake.set()
         self._start()
         try:
@@ -279,6 +333,8 @@ class Schedule:
         """Finish the runs under way, give everything else back."""
         self._stopping = True
         self._wake.set()
+        if self._alarm is not None:
+            self._alarm.cancel()
         waiting = self._lanes.clear()
         self._groups -= len(waiting)
         self._bytes -= sum(job.size_bytes for job in waiting)
@@ -299,3 +355,14 @@ class Schedule:
             await self._give_back_owed()
         except SealrouteError as error:
             self._watcher.trouble("groups could not be given back; they come back when this node starts again", error)
+
+
+def _lane_limits(limits: ScheduleLimits) -> LaneLimits:
+    return LaneLimits(
+        runs=limits.runs_per_destination,
+        groups=limits.groups_per_destination,
+        all_runs=min(limits.runs, limits.connections),
+        all_groups=limits.groups,
+        per_minute=limits.messages_per_minute_per_destination,
+        workers=limits.workers,
+    )

@@ -198,7 +198,15 @@ class Delivery(Section):
         default=20,
         ge=1,
         le=1000,
-        description="Open connections to one destination domain at a time; each worker has its part of them, at least one.",
+        description="Open connections to one destination domain at a time; each worker has its part of them, at least one. "
+        "A destination begins with 5, gets more while it takes mail, and fewer while it is overloaded.",
+    )
+    max_messages_per_minute_per_destination: int = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Messages to one destination domain in a minute; each worker has its part of them, at least one. "
+        "0: no limit. Attempts that fail count as well.",
     )
     messages_per_connection: int = Field(
         default=100, ge=1, le=10000, description="A connection is closed after so many messages."

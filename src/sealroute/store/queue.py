@@ -41,6 +41,9 @@ from sealroute.store.writer import Job, Rows, Writer
 
 ACTIVE, QUEUED = GroupState.ACTIVE.value, GroupState.QUEUED.value
 STATUS = {Fate.DELIVERED: "Delivered", Fate.DEFERRED: "Pending", Fate.FAILED: "Failed"}
+_OWNED_BY = (
+    select(message.c.organization).where(message.c.id == recipient_group.c.message_id).scalar_subquery().label("organization")
+)
 EVIDENCE_REFRESH_US = 3_600_000_000
 """How far `evidence.last_used_us` may lag behind its use; Traces.purge allows for it."""
 
@@ -185,9 +188,10 @@ class DurableQueue:
             update(recipient_group)
             .where(group.id.in_(select(due.c.id)))
             .values(state=ACTIVE, owner=self.node_id)
-            .returning(*recipient_group.columns)
+            .returning(*recipient_group.columns, _OWNED_BY)
         )
-        return sorted(map(group_of, taken), key=lambda item: item.next_attempt_at)
+        groups = (group_of(row, row.organization) for row in taken)
+        return sorted(groups, key=lambda item: item.next_attempt_at)
 
     # ---------------------------------------------------------------------------------------------------- reading
 

@@ -116,7 +116,7 @@ def group_row(group: Group, state: str, owner: str | None) -> Row:
     )  # fmt: skip
 
 
-def group_of(row: SqlRow[Any]) -> Group:
+def group_of(row: SqlRow[Any], organization: str = "") -> Group:
     """The group of a row that has the columns of recipient_group."""
     return Group(
         id=row.id,
@@ -129,6 +129,7 @@ def group_of(row: SqlRow[Any]) -> Group:
         delay_notified=row.delay_notified,
         last_finding=finding_of(row.last_finding),
         last_route=(row.last_host, row.last_ip),
+        organization=organization,
     )
 
 

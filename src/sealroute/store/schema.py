@@ -56,7 +56,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -273,6 +273,27 @@ sts_policy = Table(
     Column("expires_us", BigInteger, nullable=False),
     Column("checked_us", BigInteger, nullable=False),
     Index("ix_sts_policy_expires", "expires_us"),
+)
+
+# ------------------------------------------------------------------------------------------ how much at once, and where
+
+# How much each node sends to a destination at once (policy/pace), so that a restart neither forgets an overloaded destination
+# nor begins small with a good one.  Transitions, all made by WindowStore.save from what the node has in memory:
+#     (none) -> row     a run changed the window, or reached a destination first, or found it not to be reached
+#     row -> row        the same, later; `changed_us` and `why` are of the last change
+#     row -> (none)     SqlDestinations.purge: unchanged for as long as trace rows are kept
+# A node reads its rows once, when it starts, and owns them; nobody else changes them.
+destination_window = Table(
+    "destination_window",
+    metadata,
+    Column("node", String(160), primary_key=True),  # the settings' store.node, `#` and the worker's number; may be empty
+    Column("domain", String(255), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("halved", Boolean, nullable=False),
+    Column("reach", String(16), nullable=False),  # ports.Reach
+    Column("changed_us", BigInteger, nullable=False),
+    Column("why", Text, nullable=False),
+    Index("ix_destination_window_changed", "changed_us"),
 )
 
 # ------------------------------------------------------------------------------------------- what destinations once had

@@ -18,6 +18,7 @@ from pathlib import Path
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.ports import Changed
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
+from sealroute.store.destinations import SqlDestinations, SqlWindows
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.history import SqlDrift, SqlHistory
@@ -46,6 +47,7 @@ class AdminStore:
         self.organizations = SqlOrganizations(database)
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
+        self.destinations = SqlDestinations(database)
 
     def close(self) -> None:
         self._database.close()
@@ -64,6 +66,7 @@ class Store:
         self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
+        self.windows = SqlWindows(database, self.writer, self._readers)
         self._listener: Listener | None = None
 
     def __repr__(self) -> str:

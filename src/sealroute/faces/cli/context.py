@@ -20,7 +20,16 @@ from sealroute.base.errors import OperatorError
 
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
-    from sealroute.ports import ConnectorStore, DriftLog, ExceptionStore, Organizations, QueueAdmin, Traces, Users
+    from sealroute.ports import (
+        ConnectorStore,
+        DestinationLog,
+        DriftLog,
+        ExceptionStore,
+        Organizations,
+        QueueAdmin,
+        Traces,
+        Users,
+    )
     from sealroute.settings import Settings
 
 SYSTEM_CONFIG = Path("/etc/sealroute/sealroute.toml")
@@ -44,6 +53,8 @@ class AdminStores(Protocol):
     def exceptions(self) -> ExceptionStore: ...
     @property
     def drift(self) -> DriftLog: ...
+    @property
+    def destinations(self) -> DestinationLog: ...
     def close(self) -> None: ...
 
 

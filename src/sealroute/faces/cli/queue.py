@@ -20,11 +20,12 @@ from sealroute.base.times import rfc3339
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.output import emit_json
+from sealroute.faces.cli.queue_destinations import DomainOption, destinations, domain_pattern
 from sealroute.policy.record import finding_record
 from sealroute.ports import GroupState, QueueAdmin, QueueItem
 
 app = typer.Typer(
-    help="Mail that waits: list, show, retry, hold, release, remove.",
+    help="Mail that waits: list, show, retry, hold, release, remove, destinations.",
     epilog="--config FILE names the configuration file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -34,7 +35,6 @@ ALL = 1_000_000
 """More than a queue holds."""
 
 IdsArgument = Annotated[list[str] | None, typer.Argument(help="Message or group ids.", show_default=False)]
-DomainOption = Annotated[str | None, typer.Option("--domain", help="Only mail for this recipient domain; * is a wildcard.")]
 SenderOption = Annotated[str | None, typer.Option("--sender", help="Only mail from this address; * is a wildcard.")]
 StateOption = Annotated[
     GroupState | None, typer.Option("--state", help="Only queued, active or suspended.", case_sensitive=False)
@@ -58,7 +58,7 @@ def list_(
 ) -> None:
     """List what waits, the oldest first, each with the reason."""
     context: Context = ctx.obj
-    items = context.store.queue.find(domain=_domain(domain), state=state, sender=sender, limit=limit)
+    items = context.store.queue.find(domain=domain_pattern(domain), state=state, sender=sender, limit=limit)
     if as_json:
         emit_json([item_record(item) for item in items])
         return
@@ -163,17 +163,9 @@ def remove(
     _report("removed", changed, items, {GroupState.QUEUED, GroupState.SUSPENDED}, as_json)
 
 
+app.command()(destinations)
+
 # ----------------------------------------------------------------------------------------------------------- choosing
-
-
-def _domain(name: str | None) -> str | None:
-    from sealroute.base.errors import InputError
-    from sealroute.base.names import domain
-
-    try:
-        return None if name is None else name.lower() if "*" in name else domain(name)
-    except InputError as error:
-        raise OperatorError.one("--domain", f"{error}.") from None
 
 
 def _chosen(queue: QueueAdmin, ids: Sequence[str] | None, domain: str | None, everything: bool) -> list[QueueItem]:
@@ -183,7 +175,7 @@ def _chosen(queue: QueueAdmin, ids: Sequence[str] | None, domain: str | None, ev
         what = "say which mail." if ways == 0 else "these cannot be combined."
         raise OperatorError.one("ids, --domain, --all", what, "Give ids, or --domain, or --all.")
     if not ids:
-        return queue.find(domain=_domain(domain), limit=ALL)
+        return queue.find(domain=domain_pattern(domain), limit=ALL)
     found = {identity: queue.show(identity) for identity in ids}
     unknown = [identity for identity, items in found.items() if not items]
     if unknown:
