@@ -217,7 +217,6 @@ async def test_many_dead_destinations_leave_memory_and_runs_to_the_others() -> N
         await until(lambda: sum(run.startswith("live") for run in it.script.runs) == 50)
         assert max(it.script.most[domain] for domain in dead) == 2
         assert sum(it.script.under_way[domain] for domain in dead) == 10  # a quarter of all runs
-        assert all(it.script.under_way[domain] for domain in dead)
 
 
 async def test_lanes_take_turns() -> None:

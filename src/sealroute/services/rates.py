@@ -20,9 +20,8 @@ from sealroute.policy.rate import Bucket
 
 LONGEST_PUT_OFF = timedelta(hours=1)
 """So that a limit that was lifted meanwhile is noticed by then."""
-FINEST_PUT_OFF = timedelta(seconds=10)
-PUT_OFF_TOGETHER = 10
-"""Messages given back with the same time: each time is a change of its own in the store."""
+PUT_OFF_STEP = timedelta(seconds=30)
+"""Half of what has room in memory comes back together: each time is a change of its own in the store."""
 _EPOCH = datetime.fromisoformat("2020-01-01T00:00:00+00:00")
 
 
@@ -62,8 +61,8 @@ class Gate:
         first = max(self._promised, now + interval * self.waiting)
         first = min(first, now + LONGEST_PUT_OFF)
         self._promised = first + interval
-        step = max(FINEST_PUT_OFF, interval * PUT_OFF_TOGETHER)
-        return _EPOCH - ((_EPOCH - first) // step) * step  # rounded up to whole steps
+        # A little early, so that the next is there when its token is; but not before now.
+        return max(now + interval, _EPOCH + ((first - _EPOCH) // PUT_OFF_STEP) * PUT_OFF_STEP)
 
 
 class Rates(Generic[L]):
