@@ -202,7 +202,7 @@ class Group:
     last_finding: Finding | None = None
     last_route: tuple[str, str] = ("", "")
     """(host, address) that greylisted us last: tried first next time [ADR 7.10]."""
-    organization: str = ""
+    organization: str = field(default="", compare=False)
     """Whose mail it is; known of what was taken from the queue, elsewhere the message at hand says it."""
 
 

@@ -21,8 +21,8 @@ from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts, Protection, Verdict
-from sealroute.ports import GroupState, Settled
-from sealroute.services.metrics import Metrics, QueueState, Sources, reference_markdown
+from sealroute.ports import GroupState, Reach, Settled
+from sealroute.services.metrics import LaneState, Metrics, QueueState, Sources, reference_markdown
 from tests.unit.cli_world import MISMATCH, NOW, FakeQueue
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,7 @@ def test_sources_are_read_when_asked_for_and_absent_ones_show_nothing() -> None:
             inbound=lambda: counts,
             queue=lambda: QueueState({GroupState.QUEUED: 7}, 3600.0),
             resolver_can_validate=lambda: False,
+            lanes=lambda: LaneState({Reach.REACHED: 3, Reach.UNREACHED: 2}, 7, 4),
         )
     )
     shown = metrics.render().decode()
@@ -128,6 +129,10 @@ def test_sources_are_read_when_asked_for_and_absent_ones_show_nothing() -> None:
         "sealroute_logins_failed_total 4.0",
         "sealroute_inbound_connections_open 2.0",
         'sealroute_queue_groups{state="queued"} 7.0',
+        'sealroute_destinations{reach="unreached"} 2.0',
+        'sealroute_destinations{reach="unknown"} 0.0',
+        "sealroute_window_halvings_total 7.0",
+        "sealroute_rate_limited_lanes 4.0",
         'sealroute_queue_groups{state="suspended"} 0.0',
         "sealroute_queue_oldest_age_seconds 3600.0",
         "sealroute_resolver_can_validate 0.0",

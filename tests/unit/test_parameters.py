@@ -68,6 +68,8 @@ VALUES: list[tuple[str, Given, Any]] = [
     ("ValidationRecipients", "Admin@Contoso.com", ("Admin@Contoso.com",)),
     ("LastValidationTimestamp", "2026-01-31T13:00:00+01:00", datetime(2026, 1, 31, 12, tzinfo=UTC)),
     ("LastValidationTimestamp", "$null", None),
+    ("MaxMessagesPerMinute", " 600 ", 600),
+    ("MaxMessagesPerMinute", "$null", None),
     ("RetrySchedule", "5s,15m,15m,1h", (timedelta(seconds=5), 15 * MINUTES, 15 * MINUTES, HOURS)),
     ("RetrySchedule", "00:15:00,1h30m,PT2H", (15 * MINUTES, 90 * MINUTES, 2 * HOURS)),
     ("RetrySchedule", "00:00:01.5", (timedelta(seconds=1.5),)),
@@ -119,6 +121,9 @@ REFUSED: list[tuple[str, Given, str]] = [
     ("MessageExpiration", "PT", "'PT' is not a length of time"),
     ("MessageExpiration", "h", "'h' is not a length of time"),
     ("MessageExpiration", "1h1d", "'1h1d' is not a length of time"),
+    ("MaxMessagesPerMinute", "ten", "MaxMessagesPerMinute: 'ten' is not a whole number."),
+    ("MaxMessagesPerMinute", "-1", "MaxMessagesPerMinute: '-1' is not a whole number."),
+    ("MaxConnectionsPerDestination", "1234567890", "MaxConnectionsPerDestination: '1234567890' is not a whole number."),
     ("RetrySchedule", "$null", "RetrySchedule: it cannot be empty."),
     ("Guid", guid(2), "Guid: Set-OutboundConnector does not take it."),
     ("Colour", "red", "Colour: there is no such parameter."),
@@ -159,7 +164,9 @@ def test_the_table_has_every_field_once_and_exchanges_order() -> None:
         "IsValidated", "LastValidationTimestamp", "AdminDisplayName", "Name", "Identity", "WhenChangedUTC",
         "WhenCreatedUTC", "Guid", "IsValid",
     ]  # fmt: skip
-    assert list(to_record(GOOD))[-2:] == ["RetrySchedule", "MessageExpiration"]
+    assert list(to_record(GOOD))[-4:] == [
+        "RetrySchedule", "MessageExpiration", "MaxConnectionsPerDestination", "MaxMessagesPerMinute",
+    ]  # fmt: skip
 
 
 def test_defaults_are_the_connectors() -> None:
@@ -211,6 +218,8 @@ _connectors = st.builds(
     last_validation_timestamp=_moments, admin_display_name=_words, link_for_modified_connector=_words,
     retry_schedule=st.lists(_waits, min_size=1, max_size=5).map(tuple),
     message_expiration=st.timedeltas(min_value=HOURS, max_value=MAX_EXPIRATION), when_changed=_moments,
+    max_connections_per_destination=st.one_of(st.none(), st.integers(1, 1000)),
+    max_messages_per_minute=st.one_of(st.none(), st.integers(1, 10**6)),
     when_created=_moments, is_valid=st.booleans(),
 )  # fmt: skip
 
@@ -324,6 +333,10 @@ REFUSALS: list[tuple[str, Connector, str]] = [
     ("short wait", change(GOOD, retry_schedule=(HOURS, timedelta(0))), "RetrySchedule: a wait of 00:00:00 is out of bounds."),
     ("long wait", change(GOOD, retry_schedule=(25 * HOURS,), message_expiration=2 * DAYS), "1.01:00:00 is out of bounds."),
     ("short life", change(GOOD, message_expiration=59 * MINUTES), "MessageExpiration: 00:59:00 is out of bounds."),
+    ("no connection", change(GOOD, max_connections_per_destination=0), "MaxConnectionsPerDestination: 0 is out of bounds."),
+    ("connections", change(GOOD, max_connections_per_destination=1001), "Give a number from 1 to 1000, or clear it"),
+    ("no message", change(GOOD, max_messages_per_minute=0), "MaxMessagesPerMinute: 0 is out of bounds. Give a number from 1 to"),
+    ("messages", change(GOOD, max_messages_per_minute=1_000_001), "MaxMessagesPerMinute: 1000001 is out of bounds."),
     ("long life", change(GOOD, message_expiration=6 * DAYS), "Give a time from 1 hour to 5 days."),
 ]  # fmt: skip
 
@@ -337,6 +350,8 @@ def test_refusals(connector: Connector, sentence: str) -> None:
 
 ALLOWED: list[tuple[str, Connector]] = [
     ("plain", GOOD),
+    ("limits", change(GOOD, max_connections_per_destination=1, max_messages_per_minute=1)),
+    ("high limits", change(GOOD, max_connections_per_destination=1000, max_messages_per_minute=1_000_000)),
     ("smart host", SMART),
     ("smart host addresses", change(SMART, smart_hosts=("192.0.2.1", "192.0.2.0/24", "2001:db8::/120"))),
     ("Mandatory, named host", change(SMART, smtp_dane_mode=SmtpDaneMode.MANDATORY, mta_sts_mode=MtaStsMode.MANDATORY)),

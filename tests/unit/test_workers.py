@@ -30,6 +30,10 @@ def test_limits_are_divided_and_each_worker_has_something() -> None:
     assert part.limits.content_budget_bytes == whole.limits.content_budget_bytes // 3
     assert part.limits.max_connections_per_client == whole.limits.max_connections_per_client
     assert share(whole, 1) is whole
+    assert part.delivery.max_messages_per_minute_per_destination == 0
+    limited = parse("[delivery]\nmax_messages_per_minute_per_destination = 100")
+    assert share(limited, 3).delivery.max_messages_per_minute_per_destination == 33
+    assert share(limited, 200).delivery.max_messages_per_minute_per_destination == 1
 
 
 def test_the_largest_message_still_fits_into_one_workers_budget() -> None:
