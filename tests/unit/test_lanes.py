@@ -164,6 +164,22 @@ def test_dead_destinations_leave_runs_to_live_ones() -> None:
     assert runs(lanes) == ["live.example"] * 6
 
 
+def test_one_run_each_is_enough_to_try_many() -> None:
+    lanes = Lanes(LaneLimits(all_runs=80))
+    for number in range(30):
+        for _ in range(10):
+            lanes.add(a_job(f"new{number}.example"), NOW)
+    started = runs(lanes)
+    assert len(set(started)) == 30  # all are tried
+    assert started[:30] == [f"new{number}.example" for number in range(30)]
+    assert len(started) == 30
+    few = Lanes(LaneLimits(all_runs=80))
+    for number in range(4):
+        for _ in range(10):
+            few.add(a_job(f"new{number}.example"), NOW)
+    assert len(runs(few)) == 20  # five each while there is no need
+
+
 def test_a_destination_that_proves_alive_leaves_the_row_of_the_unknown() -> None:
     lanes = Lanes(LaneLimits(all_runs=4))
     for domain in ("a.example", "a.example", "b.example", "c.example", "d.example"):

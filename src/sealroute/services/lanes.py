@@ -5,8 +5,9 @@ A destination that cannot be reached, or is slow, or may get only so much, must 
 * Its runs at once are bounded by its window (services/destinations) and by two while its last run reached nobody.
 * The groups that wait in memory for it are bounded, more tightly while its last run reached nobody or its rate is limited.
 * Destinations whose last run reached nobody have a quarter of all runs and of the memory together; these and those of which
-  nothing is known three quarters.  The rest is only for destinations that were reached: however many dead ones there are,
-  mail to a live one finds a place at once.
+  nothing is known three quarters; once half of that is in use, one of which nothing is known gets a single run to begin with.
+  The rest is only for destinations that were reached: however many dead ones there are, mail to a live one finds a place
+  at once.
 * A lane that lacks a token of its connector or destination stands aside until the token is due (services/rates).
 
 Among those that may run, lanes take turns in the order in which they queued up, one run each.
@@ -296,7 +297,11 @@ class Lanes:
 
     def _runs(self, destination: Destination, connector: Connector | None) -> int:
         window = min(destination.window.size, self._most(connector))
-        return min(window, self._limits.failing_runs) if destination.reach is Reach.UNREACHED else window
+        if destination.reach is Reach.UNREACHED:
+            return min(window, self._limits.failing_runs)
+        if destination.reach is Reach.UNKNOWN and self._unreached.runs + self._unknown.runs >= self._unproven_runs // 2:
+            return 1  # half of what these have is in use: one to try each is enough, so that more of them are tried
+        return window
 
     def _room(self, destination: Destination, now: datetime) -> int:
         limits = self._limits
