@@ -11,7 +11,8 @@ from sealroute.policy.pace import BROKEN_OFF, SERVED, Feedback, Heard
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.ports import DestinationState, Reach
 from sealroute.services.destinations import Destinations
-from sealroute.services.lanes import CROWDED_PUT_OFF, Job, Lane, LaneLimits, Lanes
+from sealroute.services.lane import Job, Lane, LaneLimits
+from sealroute.services.lanes import CROWDED_PUT_OFF, Lanes
 from tests.unit.fakes import NOW, group, message
 
 REFUSED = Heard(Feedback.OVERLOADED, False, Finding(Reason.CONNECT_REFUSED))

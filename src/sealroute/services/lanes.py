@@ -12,7 +12,7 @@ A destination that cannot be reached, or is slow, or may get only so much, must 
 
 Among those that may run, lanes take turns in the order in which they queued up, one run each.
 
-Pure bookkeeping, nothing waits here; what a run is stands in services/schedule.
+Pure bookkeeping, nothing waits here; what a run is stands in services/schedule, what one lane is in services/lane.
 """
 
 from __future__ import annotations
@@ -20,97 +20,19 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sealroute.base.mail import Message
 from sealroute.policy.connector import Connector
 from sealroute.policy.pace import Heard
-from sealroute.ports import Group, Reach
+from sealroute.ports import Reach
 from sealroute.services.destinations import Destination, Destinations
+from sealroute.services.lane import Job, Lane, LaneLimits, Tally, share_of
 from sealroute.services.rates import Gate, Rates
 
 CROWDED_PUT_OFF = timedelta(seconds=30)
 """When a group comes back that found no room because too much waits for destinations that were not reached."""
 _SHARES = (0.25, 0.75)
 """Of all runs and of the memory: for destinations last not reached; for these and those of which nothing is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """What one destination may take up, and all of them."""
-
-    runs: int = 20
-    """Per destination, unless its connector says otherwise."""
-    groups: int = 2_500
-    failing_runs: int = 2
-    failing_groups: int = 40
-    all_runs: int = 500
-    """The smaller of the runs and the connections that all destinations have together."""
-    all_groups: int = 5_000
-    per_minute: int = 0
-    """Messages to one destination; 0: no limit."""
-    workers: int = 1
-    """Each has its part of a connector's limits."""
-
-    def part(self, whole: int) -> int:
-        return max(1, whole // self.workers)
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """One group to be worked on."""
-
-    group: Group
-    message: Message | None
-    """None while the content is still in the store."""
-    size_bytes: int = 0
-    """The content in memory."""
-    settling: bool = False
-    """Its run is over; the result is being made durable."""
-
-    @property
-    def organization(self) -> str:
-        return self.group.organization if self.message is None else self.message.organization
-
-
-class Lane:
-    """The jobs of one organisation for one destination."""
-
-    __slots__ = ("destination", "gate", "jobs", "organization", "parked", "running", "turn", "was_full")
-
-    def __init__(self, organization: str, destination: Destination) -> None:
-        self.organization = organization
-        self.destination = destination
-        self.jobs: deque[Job] = deque()
-        self.gate: Gate | None = None
-        """Of its connector, if that has a limit."""
-        self.running = 0
-        self.turn = 0
-        """Its number in the row of those whose turn comes; 0: it does not stand there."""
-        self.parked = False
-        self.was_full = False
-
-    def __repr__(self) -> str:
-        return f"<Lane {self.destination.domain}: {len(self.jobs)} waiting, {self.running} running>"
-
-
-class _Tally:
-    """What the destinations of one reach have together."""
-
-    __slots__ = ("groups", "row", "runs")
-
-    def __init__(self) -> None:
-        self.runs = 0
-        self.groups = 0
-        self.row: deque[tuple[int, Lane]] = deque()
-
-    def head(self) -> int | None:
-        """The number of the first that stands here still; lanes whose turn changed have gone to another row."""
-        row = self.row
-        while row and row[0][1].turn != row[0][0]:
-            row.popleft()
-        return row[0][0] if row else None
 
 
 class Lanes:
@@ -129,10 +51,10 @@ class Lanes:
         self._connector = connector
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._numbers = itertools.count(1)
-        self._tallies = {reach: _Tally() for reach in Reach}
+        self._tallies = {reach: Tally() for reach in Reach}
         self._unreached, self._unknown = self._tallies[Reach.UNREACHED], self._tallies[Reach.UNKNOWN]
-        self._unreached_runs, self._unproven_runs = (_share(limits.all_runs, part) for part in _SHARES)
-        self._unreached_groups, self._unproven_groups = (_share(limits.all_groups, part) for part in _SHARES)
+        self._unreached_runs, self._unproven_runs = (share_of(limits.all_runs, part) for part in _SHARES)
+        self._unreached_groups, self._unproven_groups = (share_of(limits.all_groups, part) for part in _SHARES)
         self._limited_groups = self._unreached_groups
         """How many groups may wait in memory for one connector's limit."""
 
@@ -337,7 +259,3 @@ class Lanes:
         self._tallies[lane.destination.reach].groups += jobs
         if lane.gate is not None:
             lane.gate.waiting += jobs
-
-
-def _share(whole: int, share: float) -> int:
-    return max(1, int(whole * share))

@@ -23,7 +23,9 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.pace import BROKEN_OFF, Heard, heard
 from sealroute.ports import Clock, Group, Queue, Settled
 from sealroute.services.destinations import Destinations
-from sealroute.services.lanes import Job, Lane, LaneLimits, Lanes
+from sealroute.services.give_back import GiveBack
+from sealroute.services.lane import Job, Lane, LaneLimits
+from sealroute.services.lanes import Lanes
 
 BROKEN_RUN_WAIT = timedelta(minutes=1)
 LONGEST_SETTLE_WAIT_SECONDS = 60.0
@@ -95,8 +97,7 @@ class Schedule:
         self._wake = asyncio.Event()
         self._loading = asyncio.Semaphore(limits.loads)
         self._freed = asyncio.Event()
-        self._owed: list[tuple[tuple[str, ...], datetime | None]] = []
-        """Groups that the store would not take back yet."""
+        self._back = GiveBack(queue, watcher.trouble)
         self._crowded = False
         """The last look at the queue was cut short for lack of room."""
         self._stopping = False
@@ -137,7 +138,7 @@ class Schedule:
         size = message.size_bytes
         surplus = [job for job in (Job(group, message, size) for group in groups) if not self._enqueue(job)]
         if surplus:
-            self._spawn(self._give_back(self._times(surplus)), None)
+            self._spawn(self._back.at(self._times(surplus)), None)
         self._start()
         return True
 
@@ -152,7 +153,7 @@ class Schedule:
         while not self._stopping:
             self._wake.clear()  # before looking: what is added from now on wakes us again
             try:
-                await self._give_back_owed()
+                await self._back.owed()
                 if await self._take() < self._limits.take_at_once:
                     await self._pause(await self._queue.next_due())
             except SealrouteError as error:
@@ -166,12 +167,12 @@ class Schedule:
             return 0
         groups = await self._queue.take_due(self._clock.now(), room, full=self._lanes.full(self._clock.now()))
         if self._stopping:
-            await self._release([group.id for group in groups])
+            await self._back.now([group.id for group in groups])
             return 0
         surplus = [job for job in (Job(group, None) for group in groups) if not self._enqueue(job)]
         times = self._times(surplus)
         self._start()
-        await self._give_back(times)
+        await self._back.at(times)
         return len(groups)
 
     def _times(self, surplus: Sequence[Job]) -> Mapping[datetime | None, list[str]]:
@@ -180,9 +181,6 @@ class Schedule:
         for job in surplus:
             times.setdefault(self._lanes.put_off(job, self._clock.now()), []).append(job.group.id)
         return times
-
-    async def _give_back(self, times: Mapping[datetime | None, list[str]]) -> None:
-        await asyncio.gather(*(self._release(group_ids, not_before) for not_before, group_ids in times.items()))
 
     async def _pause(self, due: datetime | None) -> None:
         """Until something is due, a nudge, or the poll interval, whichever comes first."""
@@ -263,7 +261,7 @@ class Schedule:
                 await self._settle(job.message, settled)
             else:
                 not_before = None if cancelled else self._clock.now() + BROKEN_RUN_WAIT
-                await self._release([job.group.id], not_before)
+                await self._back.now([job.group.id], not_before)
         finally:
             self._forget(job)
 
@@ -310,23 +308,6 @@ class Schedule:
         if self._crowded and self._groups <= self._limits.groups // 2:
             self._wake.set()
 
-    async def _release(self, group_ids: Sequence[str], not_before: datetime | None = None) -> None:
-        """Give groups back to the queue; while the store is away they are kept in mind for later."""
-        if not group_ids:
-            return
-        try:
-            await self._queue.release(group_ids, not_before=not_before)
-        except SealrouteError as error:
-            self._owed.append((tuple(group_ids), not_before))
-            self._watcher.trouble(f"{len(group_ids)} groups could not be given back; trying again", error)
-
-    async def _give_back_owed(self) -> None:
-        """Raises what the store raises; what it did not take is still owed."""
-        while self._owed:
-            group_ids, not_before = self._owed[0]
-            await self._queue.release(group_ids, not_before=not_before)
-            self._owed.pop(0)
-
     # --------------------------------------------------------------------------------------------------- the end
 
     async def stop(self, grace_seconds: float = 30.0) -> None:
@@ -338,7 +319,7 @@ class Schedule:
         waiting = self._lanes.clear()
         self._groups -= len(waiting)
         self._bytes -= sum(job.size_bytes for job in waiting)
-        await self._release([job.group.id for job in waiting])
+        await self._back.now([job.group.id for job in waiting])
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace_seconds)
         for task, job in list(self._tasks.items()):
@@ -352,7 +333,7 @@ class Schedule:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         try:
-            await self._give_back_owed()
+            await self._back.owed()
         except SealrouteError as error:
             self._watcher.trouble("groups could not be given back; they come back when this node starts again", error)
 
