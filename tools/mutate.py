@@ -51,6 +51,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.verdict": _POLICY,
     "policy.table": _POLICY,
     "policy.retry": ("test_retry.py", "test_mutants_policy.py"),
+    "policy.pace": ("test_pace.py",),
+    "policy.rate": ("test_rate.py",),
     "policy.attempt": ("test_record.py", "test_mutants_record.py"),
     "policy.record": ("test_record.py", "test_mutants_record.py"),
     "policy.requirement": ("test_mutants_record.py", *_POLICY),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
-from sealroute.policy.pace import SERVED, START_WINDOW, Feedback, Heard, Window, heard, overload
+from sealroute.policy.pace import BROKEN_OFF, SERVED, START_WINDOW, Feedback, Heard, Window, heard, overload
 from sealroute.policy.reasons import Finding, Reason
 from tests.unit.fakes import NOW, reply
 
@@ -82,6 +83,16 @@ def test_a_host_that_could_not_be_reached(reason: Reason) -> None:
 def test_what_is_not_the_peers_overload_leaves_the_window_alone(reason: Reason) -> None:
     finding = Finding(reason)
     assert heard((), (attempt(finding),)) == Heard(NOTHING, False, finding)
+
+
+def test_what_was_said_to_other_commands_does_not_count() -> None:
+    fate = deferred("451 4.7.0 Too much from you")
+    replies = ((RCPT, reply("250 OK")), (CONTENT, fate.reply))
+    assert overload(replace(attempt(fate.finding, fate), replies=replies)) is fate.finding
+
+
+def test_what_is_told_without_a_cause() -> None:
+    assert (SERVED.reached, BROKEN_OFF.reached) == (True, False)
 
 
 def test_a_connection_lost_during_the_message() -> None:

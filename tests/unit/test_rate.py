@@ -27,6 +27,8 @@ def taken(bucket: Bucket, seconds: float) -> list[float]:
 def test_slow_limits_are_spread_evenly() -> None:
     assert taken(Bucket(6, NOW), 60) == [0, 10, 20, 30, 40, 50, 60]
     assert Bucket(7, NOW).interval == timedelta(microseconds=8_571_429)  # rounded up
+    assert Bucket(1, NOW).interval == timedelta(minutes=1)
+    assert [Bucket(limit, NOW).burst for limit in (1, 119, 120)] == [1, 1, 2]
     assert repr(Bucket(6, NOW)) == "<Bucket 6/min>"
 
 

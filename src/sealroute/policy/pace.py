@@ -96,7 +96,7 @@ def _about_the_host(attempt: Attempt, reply: Reply) -> bool:
     """Whether a 4yz is about the server; to RCPT it mostly is about the recipient (greylisting, a full mailbox)."""
     if reply.code == SHUTTING_DOWN:
         return True
-    subject = reply.enhanced.subject if reply.enhanced is not None else 0
+    subject = None if reply.enhanced is None else reply.enhanced.subject
     if any(said[:4].upper() == "RCPT" for said, came in attempt.replies if came is reply):
         return subject in _ABOUT_THE_SYSTEM
     return subject not in _ABOUT_THE_MESSAGE
