@@ -87,6 +87,7 @@ def test_what_is_not_the_peers_overload_leaves_the_window_alone(reason: Reason) 
 
 def test_what_was_said_to_other_commands_does_not_count() -> None:
     fate = deferred("451 4.7.0 Too much from you")
+    assert fate.reply is not None
     replies = ((RCPT, reply("250 OK")), (CONTENT, fate.reply))
     assert overload(replace(attempt(fate.finding, fate), replies=replies)) is fate.finding
 

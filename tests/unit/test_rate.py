@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroute.policy.rate import Bucket
@@ -57,7 +57,8 @@ def test_a_token_taken_too_early_is_owed() -> None:
     assert bucket.tokens(NOW + 2 * SECOND) == 1
 
 
-@given(st.integers(1, 5000), st.lists(st.floats(0, 30), max_size=60))
+@settings(deadline=None)
+@given(st.integers(1, 600), st.lists(st.floats(0, 30), max_size=60))
 def test_no_minute_sees_more_than_the_limit_and_one_seconds_share(per_minute: int, pauses: list[float]) -> None:
     bucket, now, times = Bucket(per_minute, NOW), NOW, []
     for pause in pauses:
@@ -67,5 +68,5 @@ def test_no_minute_sees_more_than_the_limit_and_one_seconds_share(per_minute: in
             times.append(now)
         assert bucket.tokens(now) == 0
         assert bucket.due(now) > now
-    for first in times:
-        assert sum(first <= at < first + timedelta(minutes=1) for at in times) <= per_minute + bucket.burst
+    most = per_minute + bucket.burst
+    assert all(later - first >= timedelta(minutes=1) for first, later in zip(times, times[most:], strict=False))
