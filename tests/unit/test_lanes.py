@@ -95,7 +95,7 @@ def test_a_failing_lane_is_small_until_it_works_again() -> None:
     assert len(lanes) == 0
     assert [lanes.add(a_job("a.example"), NOW) for _ in range(4)] == [True, True, False, False]
     assert lanes.put_off(a_job("a.example"), NOW) is None  # what is full is not taken from the queue at all
-    assert lanes.full(NOW) == ("a.example",)
+    assert lanes.room(1, NOW) == {"a.example": 0}
     lane = turn(lanes)
     assert runs(lanes) == []
     assert lanes.leave(lane, SERVED, NOW)  # room again
@@ -335,7 +335,7 @@ def test_what_a_limit_lets_through_later_goes_back_with_a_time_of_its_own() -> N
 def test_a_limited_destination_keeps_a_minutes_worth_in_memory() -> None:
     lanes = Lanes(LaneLimits(per_minute=3))
     assert [lanes.add(a_job("a.example"), NOW) for _ in range(5)] == [True] * 3 + [False] * 2
-    assert lanes.full(NOW) == ("a.example",)
+    assert lanes.room(1, NOW) == {"a.example": 0}
     assert lanes.put_off(a_job("a.example"), NOW) is None
     assert runs(lanes) == ["a.example"]
     assert lanes.rates.due == NOW + 20 * SECOND
