@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from sealroute.base.times import to_us
 from sealroute.services.ids import IdSource
@@ -135,8 +135,8 @@ class _Loader:
         self._database = Database(url)
         ensure_schema(self._database)
         self._sqlite = self._database.path is not None
-        self._pooled: Any = self._database.engine.raw_connection()
-        self._connection: Any = self._pooled.driver_connection
+        self._pooled = self._database.engine.raw_connection()
+        self._connection = cast(Any, self._pooled.driver_connection)
         self._indexes: list[str] = []
         if self._sqlite:
             for pragma in ("synchronous = OFF", "cache_size = -400000", "wal_autocheckpoint = 4096"):

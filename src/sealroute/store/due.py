@@ -31,10 +31,15 @@ _DESTINATIONS = text(
         FROM destination
         WHERE destination.domain IS NOT NULL AND step < :steps
     )
-    SELECT domain,
-           (SELECT min(next_attempt_us) FROM recipient_group WHERE state = 'queued' AND domain = destination.domain) AS due_us
+    SELECT destination.domain, first.id, first.next_attempt_us
     FROM destination
-    WHERE domain IS NOT NULL
+    JOIN recipient_group AS first ON first.id = (
+        SELECT id FROM recipient_group
+        WHERE state = 'queued' AND domain = destination.domain
+        ORDER BY next_attempt_us
+        LIMIT 1
+    )
+    ORDER BY destination.domain
     """
 )
 _OF_DESTINATION = text(
@@ -89,13 +94,16 @@ def in_line(connection: Connection, now_us: int, limit: int, room: Room) -> tupl
 def by_destination(connection: Connection, now_us: int, limit: int, room: Room, after: str) -> tuple[list[str], str]:
     """Up to `limit` ids of destinations that come after the one named, and where to go on; empty: from the beginning."""
     found = connection.execute(_DESTINATIONS, {"after": after, "steps": STEPS}).all()
-    due = [domain for domain, due_us in found if due_us <= now_us and room.left(domain, 1) > 0]
+    due = [(domain, first) for domain, first, due_us in found if due_us <= now_us and room.left(domain, 1) > 0]
     share = max(1, limit // max(1, len(due)))
     chosen: list[str] = []
-    for domain in due:
+    for domain, first in due:
         if len(chosen) >= limit:
             return chosen, after
         count = room.left(domain, min(share, limit - len(chosen)))
-        chosen += connection.scalars(_OF_DESTINATION, {"domain": domain, "now_us": now_us, "count": count})
+        if count == 1:
+            chosen.append(first)
+        else:
+            chosen += connection.scalars(_OF_DESTINATION, {"domain": domain, "now_us": now_us, "count": count})
         after = domain
     return chosen, found[-1].domain if len(found) == STEPS else ""
