@@ -40,10 +40,10 @@ _RECORD = '{"at":"2026-11-22T12:00:00Z","number":1,"domain":"%s","host":"mx.%s",
 _REPLIES = ",".join(f'["RCPT {number}","250 2.1.5 Recipient ok, and as much text as a peer says"]' for number in range(10))
 
 
-def fill_queue(url: str, size: int, tell: Tell) -> None:
-    """Make the store and queue so many groups in it."""
+def fill_queue(url: str, size: int, tell: Tell, now: datetime = NOW) -> None:
+    """Make the store and queue so many groups in it, over the twenty hours before a moment."""
     with closing(_Loader(url)) as loader:
-        for block in _blocks(_queue_rows(size)):
+        for block in _blocks(_queue_rows(size, now)):
             loader.add("message", MESSAGE, [row[0] for row in block])
             loader.add("recipient_group", GROUP, [row[1] for row in block])
             loader.add("trace_message", TRACE, [row[2] for row in block])
@@ -51,8 +51,8 @@ def fill_queue(url: str, size: int, tell: Tell) -> None:
         loader.finish()
 
 
-def _queue_rows(size: int) -> Iterator[tuple[Row, Row, Row]]:
-    ids, start = IdSource(random.Random(size).randbytes), NOW - timedelta(hours=20)
+def _queue_rows(size: int, now: datetime) -> Iterator[tuple[Row, Row, Row]]:
+    ids, start = IdSource(random.Random(size).randbytes), now - timedelta(hours=20)
     for number in range(size + HELD + SUSPENDED):
         dead = number % 10 != 0
         domain = DEAD if dead else f"d{number // 10 % OTHERS:04}.example"

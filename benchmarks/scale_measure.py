@@ -132,7 +132,9 @@ async def _work(samples: Samples, store: Store) -> None:
     for _ in range(10):
         new = [_message(ids, number) for number in range(TOGETHER)]
         with samples.timed(f"add, {TOGETHER} at once"):
-            await asyncio.gather(*(store.queue.add(message, [group], [_event(message.id)], active=False) for message, group in new))
+            await asyncio.gather(
+                *(store.queue.add(message, [group], [_event(message.id)], active=False) for message, group in new)
+            )
         for fate in (Fate.DEFERRED, Fate.DELIVERED):
             groups = await store.queue.take_due(NOW, TOGETHER)
             with samples.timed(f"settle {fate.value}, {TOGETHER} at once"):

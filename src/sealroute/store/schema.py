@@ -70,7 +70,6 @@ metadata = MetaData(
 )
 
 
-
 def part_index(name: str, *columns: str, where: str) -> Index:
     """An index of some rows only.  A query uses it when it says the same in the same words, not as a parameter."""
     return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
