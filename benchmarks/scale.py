@@ -3,9 +3,9 @@
     python -m benchmarks.scale [--queue 10000,100000,1000000] [--trace 10000,...,10000000] [--store sqlite|postgresql]
                                [--rounds 5] [--folder DIR] [--gateway SECONDS]
 
-Stores are filled once, in --folder, and used again if they are there.  Rounds go from size to size in turn, each in a process of
-its own that begins with what it needs out of the page cache (cold), so that what else the machine does meets all sizes alike.
-The figures are medians over all rounds.  The exit code is 1 when an operation that must be flat costs at the largest size more
+Stores are filled once, in --folder, and used again if they are there.  Rounds go from size to size in turn, so that what else
+the machine does meets all sizes alike; each is a process of its own, and every other one begins with the store's file out of
+the page cache (cold).  The figures are medians over all rounds.  The exit code is 1 when an operation that must be flat costs at the largest size more
 than 1.5 times what it costs at the smallest.
 """
 

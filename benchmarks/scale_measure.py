@@ -102,7 +102,7 @@ def _give_to_dead_node(store: Store) -> None:
         connection.execute(
             text(
                 "UPDATE recipient_group SET state = 'active', owner = :owner WHERE id IN ("
-                "SELECT id FROM recipient_group WHERE state = 'queued' AND domain = :domain ORDER BY next_attempt_us LIMIT "
+                "SELECT id FROM recipient_group WHERE state = 'queued' AND domain = :domain ORDER BY next_attempt_us DESC LIMIT "
                 ":left - (SELECT count(*) FROM recipient_group WHERE state = 'active'))"
             ),
             {"owner": fill.DEAD_NODE, "domain": DEAD, "left": fill.HELD},
@@ -166,7 +166,7 @@ def _settled(group: Group, fate: Fate) -> Settled:
         smtp_dane_mode=SmtpDaneMode.MANDATORY, mta_sts_mode=MtaStsMode.OPPORTUNISTIC, domain=group.domain,
         rows=("dane-usable",), finding=None, host=f"mx.{group.domain}", ip="198.51.100.25", recipients=fates,
     )  # fmt: skip
-    later = NOW + timedelta(hours=1) if fate is Fate.DEFERRED else None
+    later = NOW - timedelta(days=2) if fate is Fate.DEFERRED else None
     return Settled(group, fates, (attempt,), (_event(group.message_id),), later)
 
 
@@ -174,7 +174,7 @@ def _administer(samples: Samples, store: Store) -> None:
     queue = store.admin.queue
     names = [f"d{number:04}.example" for number in random.sample(range(fill.OTHERS), 20)]
     samples.each("queue list, 100 of all", [lambda: queue.find(limit=100)] * 10, 100)
-    of_domain = [lambda name=name: queue.find(domain=name, limit=1) for name in names]  # type: ignore[misc]
+    of_domain = [lambda name=name: queue.find(domain=name, limit=1) for name in names]
     samples.each("queue list, one domain of many", of_domain, 1)
     samples.each("queue list, the dead domain, 100", [lambda: queue.find(domain=DEAD, limit=100)] * 10, 100)
     on_hold = [lambda: queue.find(state=GroupState.SUSPENDED)] * 10
@@ -233,7 +233,7 @@ def _page(ask: Any, rows: Sequence[Any], query: TraceQuery, of: str = "") -> Non
 
 
 def _purge(samples: Samples, store: Store, url: str) -> None:
-    """As many rows at every size; timed is how long each slice kept the write lock, and how long another writer waited for it."""
+    """As many rows at every size; timed is how long each slice keeps the write lock, and how long another writer waits."""
     database = store.admin.traces._database
     with database.read() as connection:
         oldest = text(f"SELECT received_us FROM trace_message ORDER BY received_us LIMIT 1 OFFSET {PURGED}")

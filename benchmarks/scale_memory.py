@@ -1,8 +1,8 @@
 """What a gateway needs in memory for a queue of which nothing can be delivered: a real one, on stores of each size.
 
 Nine of ten groups are for a destination whose server refuses connections, the others for a thousand domains of which the
-root says that they are not there; both in the simulated internet.  So the gateway does all it does for mail that fails: it takes,
-loads, tries, defers, returns.  Its memory is read twice a second.
+root says that they are not there; both in the simulated internet.  So the gateway does all it does for mail that fails: it
+takes, loads, tries, defers, returns.  Its memory is read twice a second.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Which groups are due, and may be taken: in line, past the destinations that have no room.
 
-Groups are taken by the time they are due.  A destination without room (services/lanes) is passed over, and may have more groups
-in front of the line than could be looked at each time.  So the look at the line is bounded; when nothing but such groups
-was in it, the line is *blocked*, and the next look goes by destination: from one to the next in the order of their names, passing
-over a destination in one step however many groups it has, and going on next time where it stopped.
+Groups are taken by the time they are due.  A destination without room (services/lanes) is passed over, and may have more
+groups in front of the line than could be looked at each time.  So the look at the line is bounded; when such groups fill it,
+the line is *blocked*, and the next look goes by destination: from one to the next in the order of their names, passing over a
+destination in one step however many groups it has, and going on next time where it stopped.
 
-The costs of a look are WINDOW rows and STEPS destinations at most, whatever the length of the queue.
+A look costs WINDOW rows and STEPS destinations at most, whatever the length of the queue.
 """
 
 from __future__ import annotations

@@ -14,18 +14,19 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, literal_column, select, true, update
+from sqlalchemy import Connection, func, literal_column, select, update
 
 from sealroute.base.mail import Message
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.attempt import Attempt, Fate
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.record import evidence_record
-from sealroute.ports import Changed, Group, GroupState, Settled, TraceEvent
+from sealroute.ports import Group, GroupState, Settled, TraceEvent
 from sealroute.store import statements as sql
 from sealroute.store.due import Room, by_destination, in_line, is_queued
 from sealroute.store.engine import Database, Readers
-from sealroute.store.notify import notify, wakes
+from sealroute.store.nodes import Nodes
+from sealroute.store.notify import wakes
 from sealroute.store.records import (
     AttemptTexts,
     Remembered,
@@ -37,7 +38,7 @@ from sealroute.store.records import (
     message_row,
     recipients_text,
 )
-from sealroute.store.schema import message, node, recipient_group
+from sealroute.store.schema import message, recipient_group
 from sealroute.store.statements import Row, Statement
 from sealroute.store.writer import Job, Rows, Writer
 
@@ -78,6 +79,7 @@ class DurableQueue:
         self._evidence_used: dict[str, int] = {}
         self._wake = wakes(database, node_id)
         """Tells the other nodes, in the same transaction, that something is due now."""
+        self._nodes = Nodes(database, node_id, lease)
         self._renewed_us = 0
         self._blocked = False
         """The last look found the line full of what there was no room for; the next one goes by destination."""
@@ -261,7 +263,9 @@ class DurableQueue:
 
     async def start_node(self, now: datetime) -> int:
         """Register this node and take back what a node of this name held before it died; alone, what any node held."""
-        back: int = await self._writer.run(Job(call=lambda connection: self._start(connection, to_us(now))))
+        back: int = await self._writer.run(
+            Job(call=lambda connection: self._nodes.start(connection, to_us(now), alone=self.alone))
+        )
         self._renewed_us = to_us(now)
         return back
 
@@ -271,13 +275,14 @@ class DurableQueue:
         Not at once after a time in which this node itself could not renew: the store was away, then, for the others too, and
         they shall have a turn to renew before they are taken for dead.
         """
-        back: int = await self._writer.run(Job(call=lambda connection: self._renew(connection, to_us(now))))
+        late = to_us(now) - self._renewed_us > self.lease // timedelta(microseconds=1)
+        back: int = await self._writer.run(Job(call=lambda connection: self._nodes.renew(connection, to_us(now), late=late)))
         self._renewed_us = to_us(now)
         return back
 
     async def take_over(self, node_id: str, now: datetime) -> int:
         """Take back at once what a node held that is known to be dead, and never comes back under this name."""
-        back: int = await self._writer.run(Job(call=lambda connection: self._take_over(connection, node_id, to_us(now))))
+        back: int = await self._writer.run(Job(call=lambda connection: self._nodes.take_over(connection, node_id, to_us(now))))
         return back
 
     def recover(self, now: datetime) -> int:
@@ -285,46 +290,7 @@ class DurableQueue:
         if not self.alone:
             return 0
         with self._database.write() as connection:
-            connection.execute(delete(node))
-            return self._take_back(connection, to_us(now), true())
-
-    def _take_over(self, connection: Connection, node_id: str, now_us: int) -> int:
-        connection.execute(delete(node).where(node.c.id == node_id))
-        return self._take_back(connection, now_us, recipient_group.c.owner == node_id)
-
-    def _start(self, connection: Connection, now_us: int) -> int:
-        if self.alone:
-            connection.execute(delete(node))
-        else:
-            connection.execute(delete(node).where(node.c.id == self.node_id))
-        back = self._take_back(connection, now_us, recipient_group.c.owner == self.node_id if not self.alone else true())
-        self._extend(connection, now_us)
-        return back
-
-    def _renew(self, connection: Connection, now_us: int) -> int:
-        late = now_us - self._renewed_us > self.lease // timedelta(microseconds=1)
-        self._extend(connection, now_us)
-        if late:
-            return 0
-        dead = and_(node.c.lease_until_us < now_us, node.c.id != self.node_id)
-        connection.execute(delete(node).where(dead))
-        leased = exists(select(1).where(node.c.id == recipient_group.c.owner))
-        return self._take_back(connection, now_us, and_(recipient_group.c.owner != self.node_id, ~leased))
-
-    def _extend(self, connection: Connection, now_us: int) -> None:
-        until = now_us + self.lease // timedelta(microseconds=1)
-        connection.execute(self._database.upsert(node, "id"), {"id": self.node_id, "lease_until_us": until})
-
-    def _take_back(self, connection: Connection, now_us: int, whose: ColumnElement[bool]) -> int:
-        """Groups of dead owners become due at once."""
-        back = connection.execute(
-            update(recipient_group)
-            .where(recipient_group.c.state == literal_column("'active'"), whose)  # in the words of the index
-            .values(state=QUEUED, owner=None, next_attempt_us=now_us)
-        ).rowcount
-        if back:
-            notify(connection, Changed.QUEUE, self.node_id)
-        return back
+            return self._nodes.recover(connection, to_us(now))
 
 
 def _arrival(arrived: Message, groups: Sequence[Group], owner: str | None) -> list[tuple[Statement, list[Row]]]:

@@ -160,7 +160,7 @@ DELETE_GROUP = Statement(
     f"DELETE FROM recipient_group WHERE (id, owner) IN (SELECT id, owner FROM {_given('id', 'owner')})",
     exact=True,
 )
-"""active → (deleted): nobody is left to deliver to.  Directly in two or more VALUES, SQLite would look through the whole queue."""
+"""active → (deleted): nobody is left to deliver to.  With VALUES bare in the IN, SQLite looks through the whole queue."""
 
 DELETE_MESSAGE = Statement(
     31,
