@@ -5,8 +5,8 @@
 
 Stores are filled once, in --folder, and used again if they are there.  Rounds go from size to size in turn, so that what else
 the machine does meets all sizes alike; each is a process of its own, and every other one begins with the store's file out of
-the page cache (cold).  The figures are medians over all rounds.  The exit code is 1 when an operation that must be flat costs at the largest size more
-than 1.5 times what it costs at the smallest.
+the page cache (cold).  The figures are medians over all rounds.  The exit code is 1 when an operation that must be flat costs
+at the largest size more than 1.5 times what it costs at the smallest.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ def _give_to_dead_node(store: Store) -> None:
         connection.execute(
             text(
                 "UPDATE recipient_group SET state = 'active', owner = :owner WHERE id IN ("
-                "SELECT id FROM recipient_group WHERE state = 'queued' AND domain = :domain ORDER BY next_attempt_us DESC LIMIT "
-                ":left - (SELECT count(*) FROM recipient_group WHERE state = 'active'))"
+                "SELECT id FROM recipient_group WHERE state = 'queued' AND domain = :domain "
+                "ORDER BY next_attempt_us DESC LIMIT :left - (SELECT count(*) FROM recipient_group WHERE state = 'active'))"
             ),
             {"owner": fill.DEAD_NODE, "domain": DEAD, "left": fill.HELD},
         )
@@ -135,13 +135,13 @@ async def _work(samples: Samples, store: Store) -> None:
             await asyncio.gather(
                 *(store.queue.add(message, [group], [_event(message.id)], active=False) for message, group in new)
             )
+        with samples.timed("message with its content"):
+            if await store.queue.message(new[0][0].id) is None:
+                raise AssertionError("a message is gone")
         for fate in (Fate.DEFERRED, Fate.DELIVERED):
             groups = await store.queue.take_due(NOW, TOGETHER)
             with samples.timed(f"settle {fate.value}, {TOGETHER} at once"):
                 await asyncio.gather(*(store.queue.settle(_settled(group, fate)) for group in groups))
-        with samples.timed("message with its content"):
-            if await store.queue.message(new[0][0].id) is None:
-                raise AssertionError("a message is gone")
 
 
 def _message(ids: IdSource, number: int) -> tuple[Message, Group]:

@@ -89,6 +89,19 @@ def test_one_domains_trouble_does_not_touch_its_siblings() -> None:
     assert sorted(runs(lanes)) == ["a.example"] * 2 + ["b.example"] * 5
 
 
+def test_lanes_say_what_they_have_room_for() -> None:
+    lanes = Lanes(LaneLimits(groups=10, failing_groups=2))
+    for domain, number in (("a.example", 7), ("b.example", 1)):
+        for _ in range(number):
+            lanes.add(a_job(domain), NOW)
+    assert lanes.room(20, NOW) == {"a.example": 3, "b.example": 9}
+    assert lanes.room(5, NOW) == {"a.example": 3}
+    lane = turn(lanes)
+    assert lane.destination.domain == "a.example"
+    lanes.leave(lane, REFUSED, NOW)
+    assert lanes.room(5, NOW) == {"a.example": 0}  # six wait, of the two that a failing lane has room for
+
+
 def test_a_failing_lane_is_small_until_it_works_again() -> None:
     lanes = Lanes(LaneLimits(runs=5, groups=10, failing_runs=1, failing_groups=2))
     run_once(lanes, "a.example", HELD)

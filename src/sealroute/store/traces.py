@@ -120,7 +120,7 @@ class SqlTraces:
         """Rest as long as the slice took; so many rows as should take SLICE_SECONDS, never more than twice as many."""
         self._rest(max(took_seconds, REST_SECONDS))
         wanted = rows * SLICE_SECONDS / max(took_seconds, 1e-6)
-        return max(1, min(most, rows * 2, int(wanted)))
+        return max(1, min(most, rows * 2, round(wanted)))
 
 
 def _parts(query: TraceQuery) -> list[TraceQuery]:
