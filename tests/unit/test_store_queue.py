@@ -355,7 +355,9 @@ async def test_deferring_after_the_lease_was_lost_does_not_take_the_group_back(
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the line and at destinations that are soon at their bounds."""
     monkeypatch.setattr(due, "WINDOW", 6)
-    monkeypatch.setattr(due, "STEPS", 3)
+    monkeypatch.setattr(due, "STEPS", 4)
+    monkeypatch.setattr(due, "STRIDE", 2)
+    monkeypatch.setattr(due, "SHARE", 2)
 
 
 async def fill(store: Store, *domains: str) -> list[str]:
@@ -394,7 +396,7 @@ async def test_by_destination_every_one_has_its_turn_however_many_there_are(stor
     names = [f"d{number}" for number in range(10)]
     await fill(store, *["dead.example"] * 20, *(f"{name}.example" for name in names), "d0.example", "d9.example")
     found = await looks(store, 12, dead=0)
-    assert found[:5] == [[], ["d0", "d1"], ["d2", "d3"], ["d4", "d5"], ["d6", "d7"]]
+    assert found[:6] == [[], ["d0", "d0"], ["d1", "d2"], ["d3", "d4"], ["d5", "d6"], ["d7", "d8"]]
     assert sorted(name for taken in found for name in taken) == sorted([*names, "d0", "d9"])
 
 

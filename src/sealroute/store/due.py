@@ -17,7 +17,11 @@ from sqlalchemy import Connection, literal_column, select, text
 from sealroute.store.schema import recipient_group
 
 WINDOW = 2_000
-STEPS = 2_000
+STEPS, STRIDE = 2_000, 100
+"""Destinations that a look goes past at most, and that are read at once."""
+SHARE = 10
+"""Groups of one destination that a look by destination takes: few, so that many get their turn; and not one, because each
+destination is another place of the database."""
 group = recipient_group.c
 is_queued = group.state == literal_column("'queued'")
 """In the words of the part indexes."""
@@ -93,17 +97,18 @@ def in_line(connection: Connection, now_us: int, limit: int, room: Room) -> tupl
 
 def by_destination(connection: Connection, now_us: int, limit: int, room: Room, after: str) -> tuple[list[str], str]:
     """Up to `limit` ids of destinations that come after the one named, and where to go on; empty: from the beginning."""
-    found = connection.execute(_DESTINATIONS, {"after": after, "steps": STEPS}).all()
-    due = [(domain, first) for domain, first, due_us in found if due_us <= now_us and room.left(domain, 1) > 0]
-    share = max(1, limit // max(1, len(due)))
     chosen: list[str] = []
-    for domain, first in due:
-        if len(chosen) >= limit:
-            return chosen, after
-        count = room.left(domain, min(share, limit - len(chosen)))
-        if count == 1:
-            chosen.append(first)
-        else:
-            chosen += connection.scalars(_OF_DESTINATION, {"domain": domain, "now_us": now_us, "count": count})
-        after = domain
-    return chosen, found[-1].domain if len(found) == STEPS else ""
+    for _ in range(0, STEPS, STRIDE):
+        found = connection.execute(_DESTINATIONS, {"after": after, "steps": STRIDE}).all()
+        for domain, first, due_us in found:
+            if len(chosen) >= limit:
+                return chosen, after
+            after = domain
+            count = room.left(domain, min(SHARE, limit - len(chosen))) if due_us <= now_us else 0
+            if count == 1:
+                chosen.append(first)
+            elif count > 1:
+                chosen += connection.scalars(_OF_DESTINATION, {"domain": domain, "now_us": now_us, "count": count})
+        if len(found) < STRIDE:
+            return chosen, ""
+    return chosen, after

@@ -15,7 +15,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, and_, delete, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, literal_column, or_, select
 
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import address_domain
@@ -96,8 +96,9 @@ class SqlTraces:
         before_us, total, rows = to_us(before), 0, min(slice_rows, FIRST_SLICE)
         while True:
             oldest = select(row.message_id).where(row.received_us < before_us).order_by(row.received_us).limit(rows)
-            with self._database.read() as connection:  # found outside the write lock: who purges is nobody's rival
+            with self._database.read() as connection:
                 ids = list(dict.fromkeys(connection.scalars(oldest)))
+                _read_ahead(connection, ids)
             if not ids:
                 break
             with self._database.write() as connection:
@@ -121,6 +122,22 @@ class SqlTraces:
         self._rest(max(took_seconds, REST_SECONDS))
         wanted = rows * SLICE_SECONDS / max(took_seconds, 1e-6)
         return max(1, min(most, rows * 2, round(wanted)))
+
+
+def _read_ahead(connection: Connection, ids: Sequence[str]) -> None:
+    """Look at the index entries and rows that are to be deleted, so that nobody waits for the disk behind the write lock.
+
+    The oldest rows are the ones that no cache holds any more, and each is in places of the indexes that are its own.
+    """
+    if ids:
+        same, doomed = trace_message.alias(), row.message_id.in_(ids)
+        for column in ("recipient_key", "sender_key"):
+            entry = (same.c[column] == row[column]) & (same.c.received_us == row.received_us)
+            connection.execute(select(select(func.count()).where(entry).scalar_subquery()).where(doomed)).all()
+        entry = same.c.header_message_id == row.header_message_id
+        connection.execute(select(select(func.count()).where(entry).scalar_subquery()).where(doomed)).all()
+        for table, read in ((trace_event, trace_event.c.at_us), (attempt, attempt.c.at_us)):
+            connection.execute(select(func.max(read)).where(table.c.message_id.in_(ids))).all()
 
 
 def _parts(query: TraceQuery) -> list[TraceQuery]:
