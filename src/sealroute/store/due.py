@@ -96,19 +96,23 @@ def in_line(connection: Connection, now_us: int, limit: int, room: Room) -> tupl
 
 
 def by_destination(connection: Connection, now_us: int, limit: int, room: Room, after: str) -> tuple[list[str], str]:
-    """Up to `limit` ids of destinations that come after the one named, and where to go on; empty: from the beginning."""
+    """Up to `limit` ids of destinations that come after the one named, at the end from the beginning; and where to go on."""
     chosen: list[str] = []
-    for _ in range(0, STEPS, STRIDE):
+    passed: set[str] = set()
+    while len(passed) < STEPS:
         found = connection.execute(_DESTINATIONS, {"after": after, "steps": STRIDE}).all()
         for domain, first, due_us in found:
-            if len(chosen) >= limit:
+            if len(chosen) >= limit or domain in passed:  # enough, or once around
                 return chosen, after
+            passed.add(domain)
             after = domain
             count = room.left(domain, min(SHARE, limit - len(chosen))) if due_us <= now_us else 0
             if count == 1:
                 chosen.append(first)
             elif count > 1:
                 chosen += connection.scalars(_OF_DESTINATION, {"domain": domain, "now_us": now_us, "count": count})
+        if not found and not after:
+            return chosen, after
         if len(found) < STRIDE:
-            return chosen, ""
+            after = ""
     return chosen, after

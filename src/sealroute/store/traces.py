@@ -134,8 +134,8 @@ def _read_ahead(connection: Connection, ids: Sequence[str]) -> None:
         for column in ("recipient_key", "sender_key"):
             entry = (same.c[column] == row[column]) & (same.c.received_us == row.received_us)
             connection.execute(select(select(func.count()).where(entry).scalar_subquery()).where(doomed)).all()
-        entry = same.c.header_message_id == row.header_message_id
-        connection.execute(select(select(func.count()).where(entry).scalar_subquery()).where(doomed)).all()
+        header = same.c.header_message_id == row.header_message_id
+        connection.execute(select(select(func.count()).where(header).scalar_subquery()).where(doomed)).all()
         for table, read in ((trace_event, trace_event.c.at_us), (attempt, attempt.c.at_us)):
             connection.execute(select(func.max(read)).where(table.c.message_id.in_(ids))).all()
 
