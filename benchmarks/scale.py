@@ -36,6 +36,8 @@ MOST = 1.5
 SMALL_MS = 0.2
 """Differences below it are no more than a thread's change-over, or a few pages of a deeper tree."""
 COLD_ROUNDS = 2
+ALWAYS_ANEW = 100_000
+"""Stores up to this size are not used again: rounds take rows away, and here they would be missed."""
 GROWS = {
     "counting the queue (behind, at most 1% of the time)": "nobody waits for it; made so seldom that it takes 1% of the time",
     "subject contains what none has, 1 of 10 days (looks at each row)": "grows with the rows of the asked period",
@@ -91,9 +93,9 @@ class Stores:
             self._fill(what, url, size)
             return url
         path = self.folder / f"{what}-{size}.db"
-        if not path.exists():
+        if size <= ALWAYS_ANEW or not path.exists():
             part = path.with_suffix(".part")
-            for old in self.folder.glob(f"{part.name}*"):
+            for old in (*self.folder.glob(f"{part.name}*"), *self.folder.glob(f"{path.name}*")):
                 old.unlink()
             self._fill(what, f"sqlite:///{part}", size)
             part.rename(path)

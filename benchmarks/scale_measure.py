@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,13 +146,13 @@ async def _work(samples: Samples, store: Store) -> None:
 
 def _message(ids: IdSource, number: int) -> tuple[Message, Group]:
     to = Recipient(f"new{number}@{DEAD}")
-    content = b"Subject: Hello\r\n\r\n" + b"Hello\r\n" * 290
+    content, now = b"Subject: Hello\r\n\r\n" + b"Hello\r\n" * 290, datetime.now(UTC)
     message = Message(
-        id=ids(NOW), organization="default", envelope=Envelope("anna@fabrikam.example", (to,)), content=content,
-        received_at=NOW, client_ip="192.0.2.9", client_name="mail.fabrikam.example",
+        id=ids(now), organization="default", envelope=Envelope("anna@fabrikam.example", (to,)), content=content,
+        received_at=now, client_ip="192.0.2.9", client_name="mail.fabrikam.example",
         header_message_id=f"<{number}@fabrikam.example>", subject="Hello",
     )  # fmt: skip
-    return message, Group(ids(NOW), message.id, DEAD, (to,), NOW, NOW - timedelta(days=2))
+    return message, Group(ids(now), message.id, DEAD, (to,), now, NOW - timedelta(days=2))
 
 
 def _event(message_id: str) -> TraceEvent:
@@ -192,7 +192,7 @@ def _administer(samples: Samples, store: Store) -> None:
 def measure_trace(url: str, size: int, turn: int, samples: Samples) -> None:
     store = open_store(url, node_id="bench")
     traces = store.admin.traces
-    keys = [random.randrange(size // 2, size) for _ in range(60)]
+    keys = [random.randrange(size * 7 // 10, size) for _ in range(60)]
 
     def ask(name: str, queries: Sequence[TraceQuery], found: int | None = None) -> None:
         samples.each(name, [lambda query=query: traces.search(query) for query in queries], found)  # type: ignore[misc]
