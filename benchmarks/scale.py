@@ -33,8 +33,8 @@ from benchmarks.scale_fill import HELD, SUSPENDED, WITH_STORY, fill_queue, fill_
 from benchmarks.scale_memory import watch_gateways
 
 MOST = 1.5
-SMALL_MS = 0.2
-"""Differences below it are no more than a thread's change-over, or a few pages of a deeper tree."""
+SMALL_MS = 0.4
+"""Differences below it are no more than a thread's change-over, or some twenty pages from the page cache for a deeper tree."""
 COLD_ROUNDS = 2
 ALWAYS_ANEW = 100_000
 """Stores up to this size are not used again: rounds take rows away, and here they would be missed."""

@@ -30,7 +30,6 @@ from tests.store_making import (
     rows,
     run_of,
     url_in,
-    where,
 )
 
 HOUR = timedelta(hours=1)
@@ -428,17 +427,6 @@ async def test_groups_that_another_node_took_between_the_look_and_the_lease_are_
 
     store.queue._readers.run = overtaken  # type: ignore[method-assign]
     assert await store.queue.take_due(NOW + HOUR, 2, room=wanted) == []
-
-
-async def test_what_a_dead_node_held_is_found_without_looking_at_the_queue(store: Store, tmp_path: Path) -> None:
-    if where.server is None:
-        (plan,) = rows(
-            tmp_path, "EXPLAIN QUERY PLAN SELECT id FROM recipient_group WHERE state = 'active' AND owner <> 'node-b'"
-        )
-        assert "ix_recipient_group_owner" in plan[-1]
-    await accept(store)
-    await fill(store, "b.example")
-    assert await store.queue.start_node(NOW + timedelta(seconds=1)) == 1
 
 
 # ------------------------------------------------------------------------------------------------- cancelled callers
