@@ -135,10 +135,11 @@ def remember(url: str) -> None:
 def measure(console: Console, what: str, urls: dict[int, str], rounds: int) -> tuple[Measured, Measured]:
     """Rounds from size to size; with what they need in the page cache, and (the last two) without."""
     warm, cold = Measured(), Measured()
+    cold_rounds = COLD_ROUNDS if all(url.startswith("sqlite") for url in urls.values()) else 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        bar = progress.add_task(what, total=(rounds + COLD_ROUNDS) * len(urls))
-        for turn in range(rounds + COLD_ROUNDS):
+        bar = progress.add_task(what, total=(rounds + cold_rounds) * len(urls))
+        for turn in range(rounds + cold_rounds):
             for size, url in urls.items():
                 progress.update(bar, description=f"{what} of {size:,}: round {turn + 1}")
                 if turn == 0:
@@ -163,11 +164,12 @@ def show(console: Console, what: str, store: str, warm: Measured, cold: Measured
     steep = warm.too_steep()
     for name, values in warm.samples[largest].items():
         cells = [f"{median(found[name]):.2f}" for found in warm.samples.values()]
-        without = f"{median(cold.samples[largest][name]):.2f}" if name in cold.samples[largest] else ""
+        known = cold.samples.get(largest, {}).get(name)
+        without = f"{median(known):.2f}" if known else ""
         verdict = "[red]not flat[/]" if name in steep else "grows" if name in GROWS else "flat"
         table.add_row(name, *cells, f"{max(values):.1f}", without, f"{warm.ratio(name):.2f}", verdict)
     peaks = [f"{max(warm.peaks[size]) / 2**20:.0f} MiB" for size in warm.samples]
-    table.add_row("peak memory of the process (VmHWM)", *peaks, "", f"{max(cold.peaks[largest]) / 2**20:.0f} MiB", "", "")
+    table.add_row("peak memory of the process (VmHWM)", *peaks, "", "", "", "")
     console.print(table)
     console.print("[dim]longest, cold: at the largest size; cold: the file out of the page cache before.[/]")
     for name, why in GROWS.items():

@@ -15,7 +15,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, literal_column, or_, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, and_, delete, func, literal_column, or_, select, text
 
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import address_domain
@@ -58,6 +58,9 @@ class SqlTraces:
     def search(self, query: TraceQuery) -> list[TraceRow]:
         """Received descending, then recipient ascending; raises OperatorError for a limit or filter out of bounds."""
         with self._database.read() as connection:
+            if self._database.dialect == "postgresql":
+                # A plan for any sender would sort all that a busy one has sent, instead of stopping at the limit.
+                connection.execute(text("SET LOCAL plan_cache_mode = force_custom_plan"))
             found = [[_row_of(item) for item in connection.execute(_ordered(part))] for part in _parts(query)]
         return list(islice(merge(*found, key=_place), query.limit))
 
@@ -81,10 +84,10 @@ class SqlTraces:
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         records: list[dict[str, Any]] = []
-        for domain, record, text in rows:
+        for domain, record, known_then in rows:
             known = json.loads(record)
-            if text is not None:
-                known["evidence"] = json.loads(text)
+            if known_then is not None:
+                known["evidence"] = json.loads(known_then)
             records.append(known | {"domain": domain})
         return records if recipient is None else _made_for(recipient, records)
 
