@@ -47,8 +47,7 @@ def plans(store: Store) -> Iterator[list[str]]:
 
     def explain(connection: Any, cursor: Any, sql: str, parameters: Any, context: Any, many: bool) -> None:
         if sql.split()[0] in ("SELECT", "WITH", "UPDATE", "DELETE"):
-            raw = connection.connection.driver_connection
-            found.extend(row[3] for row in raw.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
+            found.extend(row[3] for row in cursor.connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters))
 
     engine = store._database.engine
     event.listen(engine, "before_cursor_execute", explain)
