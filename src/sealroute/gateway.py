@@ -31,6 +31,7 @@ from sealroute.policy.history import Drift
 from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
+from sealroute.services.census import Census
 from sealroute.services.history import History
 from sealroute.services.metrics import Metrics, QueueState
 from sealroute.services.schedule import Schedule
@@ -152,7 +153,11 @@ class Gateway:
     bound: list[tuple[str, int]] = field(default_factory=list)
     """Where mail is accepted."""
     queue_state: QueueState | None = None
+    census: Census = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.census = Census(self.store.queue, self.clock)
 
     async def start(self) -> None:
         """Take up what was unfinished, then open the doors.  Raises OperatorError when it cannot start."""
@@ -171,6 +176,7 @@ class Gateway:
         self._spawn("history", self.history.work())
         self._spawn("windows", self.windows.work())
         self._spawn("schedule", self.schedule.work())
+        self._spawn("census", self.census.keep())
         self.store.on_change(self._changed)
         if self.http is not None:
             await self.http.start()
@@ -273,8 +279,9 @@ class Gateway:
                 await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.queue.sweep)
             except SealrouteError as error:
-                log.error("old trace records could not be removed", error=str(error))
+                log.error("old records could not be removed", error=str(error))
             await asyncio.sleep(PURGE_EVERY.total_seconds())
 
     def _resolver_changed(self, report: CanaryReport) -> None:
@@ -289,10 +296,7 @@ class Gateway:
 
     async def look_at_queue(self) -> None:
         """Bring what /metrics shows of the queue up to date."""
-        depth = await self.store.queue.depth()
-        oldest = await self.store.queue.oldest()
-        age = (self.clock.now() - oldest).total_seconds() if oldest is not None else 0.0
-        self.queue_state = QueueState(depth, max(age, 0.0))
+        self.queue_state = await self.census.look()
 
     async def health(self) -> Sequence[Part]:
         """How each part is, for /healthz."""

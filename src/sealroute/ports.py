@@ -270,8 +270,11 @@ class Queue(Protocol):
         """Give ACTIVE groups back unworked (shutdown, no room): QUEUED at their old time, or at `not_before` if later."""
         ...
 
-    async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
-        """Lease up to `limit` due groups, oldest due first: QUEUED → ACTIVE; none of the domains in `full`."""
+    async def take_due(self, now: datetime, limit: int, *, room: Mapping[str, int] = ...) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first: QUEUED → ACTIVE; of a domain in `room` no more than it says.
+
+        Once what there is no room for has filled the front of the line, the others come by domain instead of by time.
+        """
         ...
 
     async def next_due(self) -> datetime | None:
@@ -290,7 +293,13 @@ class Queue(Protocol):
         """Extend this node's lease; take back what nodes with expired leases held; returns how many."""
         ...
 
-    async def depth(self) -> Mapping[GroupState, int]: ...
+    async def depth(self) -> Mapping[GroupState, int]:
+        """Counted: the longer the queue the longer it takes."""
+        ...
+
+    async def oldest(self) -> datetime | None:
+        """When the oldest waiting message was queued."""
+        ...
 
 
 class Connectors(Protocol):

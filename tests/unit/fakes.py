@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
@@ -382,14 +383,18 @@ class FakeQueue:
                 due = max(entry.group.next_attempt_at, not_before or entry.group.next_attempt_at)
                 self.entries[group_id] = Entry(replace(entry.group, next_attempt_at=due), GroupState.QUEUED)
 
-    async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
+    async def take_due(self, now: datetime, limit: int, *, room: Mapping[str, int] = MappingProxyType({})) -> list[Group]:
         self._check()
         queued = [entry for entry in self.entries.values() if entry.state is GroupState.QUEUED]
-        due = [entry for entry in queued if entry.group.next_attempt_at <= now and entry.group.domain not in full]
-        taken = sorted(due, key=lambda entry: entry.group.next_attempt_at)[:limit]
-        for entry in taken:
-            entry.state = GroupState.ACTIVE
-        return [entry.group for entry in taken]
+        due = [entry for entry in queued if entry.group.next_attempt_at <= now]
+        left, taken = dict(room), list[Group]()
+        for entry in sorted(due, key=lambda entry: entry.group.next_attempt_at):
+            domain = entry.group.domain
+            if len(taken) < limit and left.get(domain, 1) > 0:
+                left[domain] = left.get(domain, limit + 1) - 1
+                entry.state = GroupState.ACTIVE
+                taken.append(entry.group)
+        return taken
 
     async def next_due(self) -> datetime | None:
         self._check()
@@ -400,6 +405,10 @@ class FakeQueue:
         self._check()
         self.loads.append(message_id)
         return self.messages.get(message_id)
+
+    async def oldest(self) -> datetime | None:
+        self._check()
+        return min((entry.group.queued_at for entry in self.entries.values()), default=None)
 
     async def start_node(self, now: datetime) -> int:
         return 0

@@ -89,13 +89,26 @@ def test_one_domains_trouble_does_not_touch_its_siblings() -> None:
     assert sorted(runs(lanes)) == ["a.example"] * 2 + ["b.example"] * 5
 
 
+def test_lanes_say_what_they_have_room_for() -> None:
+    lanes = Lanes(LaneLimits(groups=10, failing_groups=2))
+    for domain, number in (("a.example", 7), ("b.example", 1)):
+        for _ in range(number):
+            lanes.add(a_job(domain), NOW)
+    assert lanes.room(20, NOW) == {"a.example": 3, "b.example": 9}
+    assert lanes.room(5, NOW) == {"a.example": 3}
+    lane = turn(lanes)
+    assert lane.destination.domain == "a.example"
+    lanes.leave(lane, REFUSED, NOW)
+    assert lanes.room(5, NOW) == {"a.example": 0}  # six wait, of the two that a failing lane has room for
+
+
 def test_a_failing_lane_is_small_until_it_works_again() -> None:
     lanes = Lanes(LaneLimits(runs=5, groups=10, failing_runs=1, failing_groups=2))
     run_once(lanes, "a.example", HELD)
     assert len(lanes) == 0
     assert [lanes.add(a_job("a.example"), NOW) for _ in range(4)] == [True, True, False, False]
     assert lanes.put_off(a_job("a.example"), NOW) is None  # what is full is not taken from the queue at all
-    assert lanes.full(NOW) == ("a.example",)
+    assert lanes.room(1, NOW) == {"a.example": 0}
     lane = turn(lanes)
     assert runs(lanes) == []
     assert lanes.leave(lane, SERVED, NOW)  # room again
@@ -335,7 +348,7 @@ def test_what_a_limit_lets_through_later_goes_back_with_a_time_of_its_own() -> N
 def test_a_limited_destination_keeps_a_minutes_worth_in_memory() -> None:
     lanes = Lanes(LaneLimits(per_minute=3))
     assert [lanes.add(a_job("a.example"), NOW) for _ in range(5)] == [True] * 3 + [False] * 2
-    assert lanes.full(NOW) == ("a.example",)
+    assert lanes.room(1, NOW) == {"a.example": 0}
     assert lanes.put_off(a_job("a.example"), NOW) is None
     assert runs(lanes) == ["a.example"]
     assert lanes.rates.due == NOW + 20 * SECOND

@@ -169,3 +169,25 @@ async def test_many_groups_are_changed_slice_by_slice(
     assert admin.queue.release(["*"], NOW) == 7
     assert admin.queue.remove(["*"], NOW, "admin") == 8
     assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+
+
+@pytest.mark.parametrize("page", [1, 2, 50])
+async def test_messages_that_have_lost_their_groups_are_swept_and_no_others(
+    store: Store, admin: AdminStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr(queue_admin, "SWEEP", page)
+    for name in "abcd":
+        await waiting(store, f"{name}@contoso.com")
+    rows(tmp_path, "DELETE FROM recipient_group WHERE recipients LIKE '%b@%' OR recipients LIKE '%d@%'")
+    swept = (
+        2 if store._database.path is None else 0
+    )  # SQLite has one writer at a time: there it cannot happen, and nobody looks
+    assert admin.queue.sweep() == swept
+    assert counted(tmp_path) == {"message": 4 - swept, "recipient_group": 2}
+
+
+async def test_of_one_domain_the_waiting_and_those_at_work_come_in_one_order(store: Store, admin: AdminStore) -> None:
+    for name, active in zip("abcdef", [True, False, True, False, True, False], strict=True):
+        await accept(store, f"{name}@contoso.com", active=active)
+    items = admin.queue.find(domain="contoso.com", limit=5)
+    assert [item.group.recipients[0].address[0] for item in items] == list("abcde")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.attempt import Fate
 from sealroute.policy.record import attempt_record
 from sealroute.ports import GroupState, TraceQuery
+from sealroute.store import due
 from sealroute.store.store import Store, open_store
 from tests.store_making import (
     LATER,
@@ -90,7 +92,7 @@ async def test_domains_that_are_full_are_left_where_they_are(store: Store) -> No
     message = message_to("bob@contoso.com")
     here, there = group_of(message), group_of(message, domain="fabrikam.com")
     await store.queue.add(message, [here, there], [], active=False)
-    assert await store.queue.take_due(NOW + HOUR, 10, full=["contoso.com", "example.com"]) == [there]
+    assert await store.queue.take_due(NOW + HOUR, 10, room={"contoso.com": 0, "example.com": 0}) == [there]
     assert await store.queue.take_due(NOW + HOUR, 10) == [here]
 
 
@@ -210,7 +212,7 @@ async def test_a_group_may_be_given_back_for_later_but_never_for_earlier(store: 
 
 async def test_the_oldest_waiting_group(store: Store) -> None:
     assert await store.queue.oldest() is None
-    for minutes in (2, 1, 3):
+    for minutes in (1, 2, 3):  # ids are made in the order of time
         message = message_to("bob@contoso.com")
         await store.queue.add(message, [group_of(message, queued_at=NOW + timedelta(minutes=minutes))], [], active=False)
     assert await store.queue.oldest() == NOW + timedelta(minutes=1)
@@ -348,11 +350,83 @@ async def test_deferring_after_the_lease_was_lost_does_not_take_the_group_back(
     assert groups(tmp_path) == [("active", "node-b")]
 
 
-async def test_a_message_whose_groups_are_gone_is_swept_at_start(store: Store, tmp_path: Path) -> None:
-    await accept(store)
-    rows(tmp_path, "DELETE FROM recipient_group")
-    await store.queue.start_node(NOW)
-    assert counted(tmp_path) == {"message": 0, "recipient_group": 0}
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the line and at destinations that are soon at their bounds."""
+    monkeypatch.setattr(due, "WINDOW", 6)
+    monkeypatch.setattr(due, "STEPS", 4)
+    monkeypatch.setattr(due, "STRIDE", 2)
+    monkeypatch.setattr(due, "SHARE", 2)
+
+
+async def fill(store: Store, *domains: str) -> list[str]:
+    """A waiting message for each, due in this order; their group ids."""
+    ids = []
+    for number, domain in enumerate(domains):
+        message = message_to(f"bob@{domain}")
+        group = group_of(message, domain, next_attempt_at=NOW + timedelta(seconds=number))
+        await store.queue.add(message, [group], [], active=False)
+        ids.append(group.id)
+    return ids
+
+
+async def looks(store: Store, count: int, limit: int = 2, **room: int) -> list[list[str]]:
+    """The domains that so many looks take."""
+    wanted = {f"{name}.example": places for name, places in room.items()}
+    return [
+        [group.domain.removesuffix(".example") for group in await store.queue.take_due(NOW + HOUR, limit, room=wanted)]
+        for _ in range(count)
+    ]
+
+
+async def test_a_destination_gets_no_more_than_it_has_room_for(store: Store) -> None:
+    await fill(store, *["dead.example"] * 5, "b.example")
+    assert await looks(store, 1, limit=4, dead=2) == [["dead", "dead", "b"]]
+
+
+async def test_a_dead_destination_in_front_of_the_line_hides_nobody(store: Store, small: None) -> None:
+    await fill(store, *["dead.example"] * 20, "b.example", "c.example", "z.example")
+    # The first look finds the line blocked; then they come by name, the dead one passed over in one step.
+    assert await looks(store, 4, dead=0) == [[], ["b", "c"], ["z"], []]
+    assert await looks(store, 1) == [["dead", "dead"]]
+
+
+async def test_by_destination_every_one_has_its_turn_however_many_there_are(store: Store, small: None) -> None:
+    names = [f"d{number}" for number in range(10)]
+    await fill(store, *["dead.example"] * 20, *(f"{name}.example" for name in names), "d0.example", "d9.example")
+    found = await looks(store, 12, dead=0)
+    assert found[:6] == [[], ["d0", "d0"], ["d1", "d2"], ["d3", "d4"], ["d5", "d6"], ["d7", "d8"]]
+    assert sorted(name for taken in found for name in taken) == sorted([*names, "d0", "d9"])
+
+
+async def test_by_destination_only_what_is_due_is_taken_and_one_domain_does_not_fill_a_look(store: Store, small: None) -> None:
+    await fill(store, *["dead.example"] * 20, *["b.example"] * 5, "c.example")
+    later = message_to("bob@a.example")
+    await store.queue.add(later, [group_of(later, "a.example", next_attempt_at=NOW + 2 * HOUR)], [], active=False)
+    assert await looks(store, 2, limit=4, dead=0) == [[], ["b", "b", "c"]]
+    assert await looks(store, 1, limit=4, dead=0, b=1) == [["b"]]  # after the last name the first comes again
+
+
+async def test_once_the_line_is_free_groups_come_by_time_again(store: Store, small: None) -> None:
+    await fill(store, *["dead.example"] * 8, "z.example", "a.example")
+    assert await looks(store, 1, dead=0) == [[]]
+    assert await looks(store, 6) == [["dead", "a"], ["dead", "z"], *[["dead", "dead"]] * 3, []]
+
+
+async def test_groups_that_another_node_took_between_the_look_and_the_lease_are_left(
+    store: Store, other: Store, small: None
+) -> None:
+    await fill(store, *["dead.example"] * 20, "b.example", "c.example")
+    assert await looks(store, 1, dead=0) == [[]]
+    read, wanted = store.queue._readers.run, {"dead.example": 0}
+
+    async def overtaken(work: Any) -> Any:
+        found = await read(work)
+        assert len(await looks(other, 2, dead=0)) == 2
+        return found
+
+    store.queue._readers.run = overtaken  # type: ignore[method-assign]
+    assert await store.queue.take_due(NOW + HOUR, 2, room=wanted) == []
 
 
 # ------------------------------------------------------------------------------------------------- cancelled callers

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 
 from sealroute.base.errors import OperatorError
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
 from sealroute.ports import Settled, TraceEvent, TraceQuery, TraceRow
-from sealroute.store.store import open_store
+from sealroute.store import traces as traces_module
+from sealroute.store.schema import trace_message
+from sealroute.store.store import Store, open_store
 from sealroute.store.traces import SqlTraces
 from tests.store_making import EVIDENCE, NOW, accept, counted, group_of, message_to, received, rows, run_of, url_in
 
@@ -73,6 +77,11 @@ def traces(folder: Path) -> Iterator[SqlTraces]:
         ({"to_ip": "192.0.2.25"}, ["dave", "Carol", "bob"]),
         ({"statuses": ("Failed", "Pending")}, ["dave", "eve", "Carol"]),
         ({"statuses": ("Delivered",)}, ["bob"]),
+        ({"statuses": ("Failed", "Pending"), "limit": 2}, ["dave", "eve"]),
+        ({"statuses": ("Failed", "Pending", "Failed"), "end": NOW}, ["Carol"]),
+        ({"statuses": ("Failed", "Delivered")}, ["Carol", "bob"]),
+        ({"statuses": ("Failed",), "recipients": ("carol@contoso.com",), "senders": ("anna@fabrikam.com",)}, ["Carol"]),
+        ({"header_message_ids": ("<1@fabrikam.com>",), "recipients": ("dave@contoso.com",)}, ["dave"]),
         ({"subject": "hello"}, ["dave", "eve"]),
         ({"subject": "0% off_"}, ["Carol", "bob"]),
         ({"subject": "%"}, ["Carol", "bob"]),
@@ -167,6 +176,67 @@ def _runs(settled: Settled, *hosts: tuple[str, str]) -> Settled:
         return replace(attempt, host=host, recipients=own)
 
     return replace(settled, attempts=tuple(at(host, names) for host, names in hosts))
+
+
+@pytest.fixture
+async def many(tmp_path: Path) -> AsyncIterator[Store]:
+    """Sixty messages, all old."""
+    store = open_store(url_in(tmp_path))
+    await asyncio.gather(*(accept(store, received_at=NOW - timedelta(days=3)) for _ in range(60)))
+    yield store
+    await store.close()
+
+
+def slices(store: Store, seconds_per_row: float, slice_rows: int = 500) -> tuple[list[int], list[float]]:
+    """How many rows each slice of a clean-up had, and how long it rested after each, if a row takes so long."""
+    passed, left, rests = [0.0], [store_rows(store)], list[float]()
+
+    def timer() -> float:
+        now = store_rows(store)
+        passed[0] += (left[0] - now) * seconds_per_row
+        left[0] = now
+        sizes.append(now)
+        return passed[0]
+
+    sizes: list[int] = []
+    traces = SqlTraces(store._database, timer, rests.append)
+    assert traces.purge(NOW, slice_rows) == 60
+    steps = [before - after for before, after in pairwise(dict.fromkeys([60, *sizes]))]
+    return steps, rests
+
+
+def store_rows(store: Store) -> int:
+    return len(store.admin.traces.search(ALL))
+
+
+async def test_slices_grow_while_they_are_quick_and_never_above_their_bound(many: Store) -> None:
+    assert slices(many, 0.000_1, 20)[0] == [20, 20, 20]
+
+
+async def test_slices_shrink_when_rows_are_slow_and_the_gateway_has_as_much_time(
+    many: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces_module, "FIRST_SLICE", 40)
+    steps, rests = slices(many, 0.002)
+    assert steps == [40, 10, 10]  # 80 ms, then 20 ms as wanted
+    assert [round(rest, 3) for rest in rests[:3]] == [0.08, 0.02, 0.02]
+    assert min(rests) >= traces_module.REST_SECONDS
+
+
+async def test_a_slice_has_a_row_at_least(many: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces_module, "FIRST_SLICE", 58)
+    assert slices(many, 1.0)[0] == [58, 1, 1]
+
+
+async def test_others_write_between_the_slices(many: Store) -> None:
+    written = []
+
+    def rest(seconds: float) -> None:
+        with many._database.write() as connection:  # would wait for ever if a slice were still open
+            written.append(connection.scalar(select(func.count()).select_from(trace_message)))
+
+    assert SqlTraces(many._database, rest=rest).purge(NOW, 25) == 60
+    assert written == [35, 10, 0]
 
 
 async def test_purging_forgets_what_is_old_and_nothing_else(tmp_path: Path) -> None:

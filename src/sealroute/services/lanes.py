@@ -82,11 +82,13 @@ class Lanes:
         self._move(lane, gate)
         lane.jobs.append(job)
         self._count(lane, 1)
+        if destination.waiting >= self._room(destination, now):
+            lane.was_full = True
         self._queue_up(lane)
         return True
 
     def put_off(self, job: Job, now: datetime) -> datetime | None:
-        """When a job that was not added should be due; None: as it is, for `full` keeps it in the queue until there is room."""
+        """When a job that was not added should be due; None: as it is, for `room` keeps it in the queue until there is room."""
         key = (job.organization, job.group.domain)
         destination = self.destinations.get(key[1])
         if destination.waiting and destination.waiting >= self._room(destination, now):
@@ -149,14 +151,16 @@ class Lanes:
             return True
         return False
 
-    def full(self, now: datetime) -> tuple[str, ...]:
-        """The destinations whose lanes take no more."""
-        full: dict[str, None] = {}
+    def room(self, most: int, now: datetime) -> dict[str, int]:
+        """How many more the lanes take that do not take `most`, by destination; 0: the lane is full."""
+        room: dict[str, int] = {}
         for lane in self._lanes.values():
-            if lane.destination.waiting >= self._room(lane.destination, now):
+            left = self._room(lane.destination, now) - lane.destination.waiting
+            if left < most:
+                room[lane.destination.domain] = max(left, 0)
+            if left <= 0:
                 lane.was_full = True
-                full[lane.destination.domain] = None
-        return tuple(full)
+        return room
 
     def clear(self) -> list[Job]:
         """Take out all that is not running yet."""

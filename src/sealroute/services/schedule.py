@@ -165,7 +165,8 @@ class Schedule:
         self._crowded = room < self._limits.take_at_once
         if room <= 0:
             return 0
-        groups = await self._queue.take_due(self._clock.now(), room, full=self._lanes.full(self._clock.now()))
+        now = self._clock.now()
+        groups = await self._queue.take_due(now, room, room=self._lanes.room(room, now))
         if self._stopping:
             await self._back.now([group.id for group in groups])
             return 0

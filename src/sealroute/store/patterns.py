@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ColumnElement, func
+from sqlalchemy import ColumnElement, func
 
 _ESCAPE = "!"
 
@@ -14,7 +14,7 @@ def like(pattern: str) -> str:
     return pattern.replace("*", "%")
 
 
-def matches(column: Column[str], pattern: str, *, any_case: bool = False) -> ColumnElement[bool]:
+def matches(column: ColumnElement[str], pattern: str, *, any_case: bool = False) -> ColumnElement[bool]:
     """The column is what the pattern says; without `*` an index can answer."""
     left: ColumnElement[str] = func.lower(column) if any_case else column
     right = pattern.lower() if any_case else pattern

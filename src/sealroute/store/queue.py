@@ -11,19 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, exists, func, select, true, update
+from sqlalchemy import Connection, func, literal_column, select, update
 
 from sealroute.base.mail import Message
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.attempt import Attempt, Fate
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.record import evidence_record
-from sealroute.ports import Changed, Group, GroupState, Settled, TraceEvent
+from sealroute.ports import Group, GroupState, Settled, TraceEvent
 from sealroute.store import statements as sql
+from sealroute.store.due import Room, by_destination, in_line, is_queued
 from sealroute.store.engine import Database, Readers
-from sealroute.store.notify import notify, wakes
+from sealroute.store.nodes import Nodes
+from sealroute.store.notify import wakes
 from sealroute.store.records import (
     AttemptTexts,
     Remembered,
@@ -35,7 +38,7 @@ from sealroute.store.records import (
     message_row,
     recipients_text,
 )
-from sealroute.store.schema import message, node, recipient_group
+from sealroute.store.schema import message, recipient_group
 from sealroute.store.statements import Row, Statement
 from sealroute.store.writer import Job, Rows, Writer
 
@@ -44,8 +47,22 @@ STATUS = {Fate.DELIVERED: "Delivered", Fate.DEFERRED: "Pending", Fate.FAILED: "F
 _OWNED_BY = (
     select(message.c.organization).where(message.c.id == recipient_group.c.message_id).scalar_subquery().label("organization")
 )
+NO_ROOM_SAID: Mapping[str, int] = MappingProxyType({})
 EVIDENCE_REFRESH_US = 3_600_000_000
 """How far `evidence.last_used_us` may lag behind its use; Traces.purge allows for it."""
+
+
+_COUNTED = select(
+    *(
+        select(func.count())
+        .select_from(recipient_group)
+        .where(recipient_group.c.state == literal_column(f"'{state.value}'"))
+        .scalar_subquery()
+        .label(state.value)
+        for state in GroupState
+    )
+)
+"""Each state by its own index, which is a tenth of the table."""
 
 
 class DurableQueue:
@@ -62,7 +79,11 @@ class DurableQueue:
         self._evidence_used: dict[str, int] = {}
         self._wake = wakes(database, node_id)
         """Tells the other nodes, in the same transaction, that something is due now."""
+        self._nodes = Nodes(database, node_id, lease)
         self._renewed_us = 0
+        self._blocked = False
+        """The last look found the line full of what there was no room for; the next one goes by destination."""
+        self._next_destination = ""
         self.alone = False
         """True when no other gateway can be running (the gateway lock is held): every other node is dead."""
 
@@ -167,44 +188,63 @@ class DurableQueue:
             rows = [(0, group.id, self.node_id) for group in groups]
             self._writer.submit_now(Job([(sql.RELEASE_GROUP, rows), *self._wake]))
 
-    async def take_due(self, now: datetime, limit: int, *, full: Sequence[str] = ()) -> list[Group]:
-        """Lease up to `limit` due groups, oldest due first; none of the domains in `full`."""
-        groups: list[Group] = await self._writer.run(
-            Job(call=lambda connection: self._take_due(connection, to_us(now), limit, full), abandoned=self._give_back)
-        )
-        return groups
+    async def take_due(self, now: datetime, limit: int, *, room: Mapping[str, int] = NO_ROOM_SAID) -> list[Group]:
+        """Lease up to `limit` due groups, oldest due first, of a destination in `room` no more than it says.
 
-    def _take_due(self, connection: Connection, now_us: int, limit: int, full: Sequence[str]) -> list[Group]:
-        group = recipient_group.c
-        due = (
-            select(group.id)
-            .where(group.state == QUEUED, group.next_attempt_us <= now_us, *([group.domain.not_in(full)] if full else ()))
-            .order_by(group.next_attempt_us)
-            .limit(limit)
-            .with_for_update(skip_locked=True)  # several nodes on PostgreSQL share the work; SQLite has one writer anyway
-            .cte("due")
+        While destinations without room block the line, the others come by name (store/due).
+        """
+        now_us, chosen = to_us(now), list[str]()
+        if self._blocked:  # read before anything is taken, so that a caller who is cancelled here leaves nothing behind
+            chosen, self._next_destination = await self._readers.run(
+                lambda connection: by_destination(connection, now_us, limit, Room(room), self._next_destination)
+            )
+        groups, self._blocked = await self._writer.run(
+            Job(
+                call=lambda connection: self._take_due(connection, now_us, limit, Room(room), chosen),
+                abandoned=lambda outcome: self._give_back(outcome[0]),
+            )
         )
+        return sorted(groups, key=lambda item: item.next_attempt_at)
+
+    def _take_due(
+        self, connection: Connection, now_us: int, limit: int, room: Room, chosen: Sequence[str]
+    ) -> tuple[list[Group], bool]:
+        groups = self._lease(connection, chosen)
+        for item in groups:
+            room.take(item.domain)
+        blocked = self._blocked  # as long as others fill every look, nobody looks at the line
+        if len(groups) < limit:
+            ids, blocked = in_line(connection, now_us, limit - len(groups), room)
+            groups += self._lease(connection, ids)
+        return groups, blocked
+
+    def _lease(self, connection: Connection, ids: Sequence[str]) -> list[Group]:
+        """Of these, those that are still queued and that no other node is just taking."""
+        if not ids:
+            return []
+        group = recipient_group.c
+        still = select(group.id).where(group.id.in_(ids), is_queued).with_for_update(skip_locked=True)
         taken = connection.execute(
             update(recipient_group)
-            .where(group.id.in_(select(due.c.id)))
+            .where(group.id.in_(still))
             .values(state=ACTIVE, owner=self.node_id)
             .returning(*recipient_group.columns, _OWNED_BY)
         )
-        groups = (group_of(row, row.organization) for row in taken)
-        return sorted(groups, key=lambda item: item.next_attempt_at)
+        return [group_of(row, row.organization) for row in taken]
 
     # ---------------------------------------------------------------------------------------------------- reading
 
     async def next_due(self) -> datetime | None:
         """When the next QUEUED group is due."""
         group = recipient_group.c
-        query = select(func.min(group.next_attempt_us)).where(group.state == QUEUED)
+        query = select(func.min(group.next_attempt_us)).where(is_queued)
         first: int | None = await self._readers.run(lambda connection: connection.scalar(query))
         return None if first is None else from_us(first)
 
     async def oldest(self) -> datetime | None:
-        """When the oldest waiting group was queued."""
-        query = select(func.min(recipient_group.c.queued_us))
+        """When the oldest waiting message was queued: that with the first id, for ids are ordered by time of receipt."""
+        group = recipient_group.c
+        query = select(group.queued_us).order_by(group.message_id).limit(1)
         first: int | None = await self._readers.run(lambda connection: connection.scalar(query))
         return None if first is None else from_us(first)
 
@@ -215,16 +255,17 @@ class DurableQueue:
         return None if row is None else message_of(row)
 
     async def depth(self) -> Mapping[GroupState, int]:
-        """How many groups there are in each state."""
-        query = select(recipient_group.c.state, func.count()).group_by(recipient_group.c.state)
-        counted = await self._readers.run(lambda connection: connection.execute(query).all())
-        return dict.fromkeys(GroupState, 0) | {GroupState(state): count for state, count in counted}
+        """How many groups there are in each state, counted: takes longer the longer the queue is (services/census)."""
+        counted = await self._readers.run(lambda connection: connection.execute(_COUNTED).one())
+        return {state: getattr(counted, state.value) for state in GroupState}
 
     # ------------------------------------------------------------------------------------------------------ nodes
 
     async def start_node(self, now: datetime) -> int:
         """Register this node and take back what a node of this name held before it died; alone, what any node held."""
-        back: int = await self._writer.run(Job(call=lambda connection: self._start(connection, to_us(now))))
+        back: int = await self._writer.run(
+            Job(call=lambda connection: self._nodes.start(connection, to_us(now), alone=self.alone))
+        )
         self._renewed_us = to_us(now)
         return back
 
@@ -234,13 +275,14 @@ class DurableQueue:
         Not at once after a time in which this node itself could not renew: the store was away, then, for the others too, and
         they shall have a turn to renew before they are taken for dead.
         """
-        back: int = await self._writer.run(Job(call=lambda connection: self._renew(connection, to_us(now))))
+        late = to_us(now) - self._renewed_us > self.lease // timedelta(microseconds=1)
+        back: int = await self._writer.run(Job(call=lambda connection: self._nodes.renew(connection, to_us(now), late=late)))
         self._renewed_us = to_us(now)
         return back
 
     async def take_over(self, node_id: str, now: datetime) -> int:
         """Take back at once what a node held that is known to be dead, and never comes back under this name."""
-        back: int = await self._writer.run(Job(call=lambda connection: self._take_over(connection, node_id, to_us(now))))
+        back: int = await self._writer.run(Job(call=lambda connection: self._nodes.take_over(connection, node_id, to_us(now))))
         return back
 
     def recover(self, now: datetime) -> int:
@@ -248,48 +290,7 @@ class DurableQueue:
         if not self.alone:
             return 0
         with self._database.write() as connection:
-            connection.execute(delete(node))
-            return self._take_back(connection, to_us(now), true())
-
-    def _take_over(self, connection: Connection, node_id: str, now_us: int) -> int:
-        connection.execute(delete(node).where(node.c.id == node_id))
-        return self._take_back(connection, now_us, recipient_group.c.owner == node_id)
-
-    def _start(self, connection: Connection, now_us: int) -> int:
-        if self.alone:
-            connection.execute(delete(node))
-        else:
-            connection.execute(delete(node).where(node.c.id == self.node_id))
-        back = self._take_back(connection, now_us, recipient_group.c.owner == self.node_id if not self.alone else true())
-        self._extend(connection, now_us)
-        group = recipient_group.c  # on PostgreSQL two nodes that finish a message's last two groups at once leave it behind
-        connection.execute(delete(message).where(~exists(select(1).where(group.message_id == message.c.id))))
-        return back
-
-    def _renew(self, connection: Connection, now_us: int) -> int:
-        late = now_us - self._renewed_us > self.lease // timedelta(microseconds=1)
-        self._extend(connection, now_us)
-        if late:
-            return 0
-        dead = and_(node.c.lease_until_us < now_us, node.c.id != self.node_id)
-        connection.execute(delete(node).where(dead))
-        leased = exists(select(1).where(node.c.id == recipient_group.c.owner))
-        return self._take_back(connection, now_us, and_(recipient_group.c.owner != self.node_id, ~leased))
-
-    def _extend(self, connection: Connection, now_us: int) -> None:
-        until = now_us + self.lease // timedelta(microseconds=1)
-        connection.execute(self._database.upsert(node, "id"), {"id": self.node_id, "lease_until_us": until})
-
-    def _take_back(self, connection: Connection, now_us: int, whose: ColumnElement[bool]) -> int:
-        """Groups of dead owners become due at once."""
-        back = connection.execute(
-            update(recipient_group)
-            .where(recipient_group.c.state == ACTIVE, whose)
-            .values(state=QUEUED, owner=None, next_attempt_us=now_us)
-        ).rowcount
-        if back:
-            notify(connection, Changed.QUEUE, self.node_id)
-        return back
+            return self._nodes.recover(connection, to_us(now))
 
 
 def _arrival(arrived: Message, groups: Sequence[Group], owner: str | None) -> list[tuple[Statement, list[Row]]]:

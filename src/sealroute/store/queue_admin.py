@@ -11,7 +11,19 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, delete, exists, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    case,
+    delete,
+    exists,
+    insert,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from sealroute.base.names import domain as compared
 from sealroute.base.times import from_us, to_us
@@ -25,6 +37,7 @@ from sealroute.store.statements import EVENT
 
 ALL = ("*",)
 SLICE = 500
+SWEEP = 5_000
 group = recipient_group.c
 
 
@@ -38,20 +51,27 @@ class SqlQueueAdmin:
         self, *, domain: str | None = None, state: GroupState | None = None, sender: str | None = None, limit: int = 1000
     ) -> list[QueueItem]:
         """Oldest received first; `*` in domain and sender is a wildcard.  `expires_at` is left to who knows the connector."""
-        query = _items.order_by(group.message_id, group.id).limit(limit)  # message ids are ordered by time of receipt
+        query = _items
         if domain is not None:
             query = query.where(matches(group.domain, domain if "*" in domain else compared(domain)))
-        if state is not None:
-            query = query.where(group.state == state.value)
         if sender is not None:
             query = query.where(matches(message.c.sender, sender, any_case=True))
-        return self._items(query)
+        in_order = query.order_by(group.message_id, group.id).limit(limit)  # message ids are ordered by time of receipt
+        if state is None and (domain is None or "*" in domain):
+            return self._items(in_order)
+        # The waiting and those at work each have indexes of their own.  The latter are no more than the nodes hold in memory;
+        # in SQL's order SQLite would look for them in the whole queue.
+        items: list[QueueItem] = []
+        if state is not GroupState.ACTIVE:
+            items += self._items(in_order.where(_IS_WAITING if state is None else _stands(state)))
+        if state in (None, GroupState.ACTIVE):
+            items += self._items(query.where(_stands(GroupState.ACTIVE)))
+        return sorted(items, key=lambda item: (item.group.message_id, item.group.id))[:limit]
 
     def show(self, message_or_group_id: str) -> list[QueueItem]:
         """The group, or all groups of the message; empty when neither is in the queue."""
-        return self._items(
-            _items.where(or_(group.id == message_or_group_id, group.message_id == message_or_group_id)).order_by(group.id)
-        )
+        found = or_(group.id == message_or_group_id, group.message_id == message_or_group_id)
+        return self._items(_items.where(found).order_by(group.id))
 
     def _items(self, query: Any) -> list[QueueItem]:
         with self._database.read() as connection:
@@ -92,21 +112,59 @@ class SqlQueueAdmin:
 
     def _slices(self, ids: Sequence[str], states: Sequence[GroupState]) -> Iterator[list[str]]:
         """The ids of the groups that are meant and now in one of the states, some at a time."""
+        query = select(group.id).where(group.state.in_([state.value for state in states]))
+        if tuple(ids) == ALL:
+            yield from self._pages(query)
+            return
         found: dict[str, None] = {}
         with self._database.read() as connection:
-            query = select(group.id).where(group.state.in_([state.value for state in states]))
-            if tuple(ids) == ALL:
-                found.update(dict.fromkeys(connection.scalars(query)))
-            else:
-                for start in range(0, len(ids), SLICE):
-                    some = list(ids[start : start + SLICE])
-                    meant = or_(group.id.in_(some), group.message_id.in_(some))
-                    found.update(dict.fromkeys(connection.scalars(query.where(meant))))
+            for start in range(0, len(ids), SLICE):
+                some = list(ids[start : start + SLICE])
+                meant = or_(group.id.in_(some), group.message_id.in_(some))
+                found.update(dict.fromkeys(connection.scalars(query.where(meant))))
         chosen = list(found)
         for start in range(0, len(chosen), SLICE):
             yield chosen[start : start + SLICE]
 
+    def _pages(self, query: Select[Any]) -> Iterator[list[str]]:
+        """The groups of a query, so many at a time as a slice holds, however long the queue is."""
+        last = ""
+        while True:
+            with self._database.read() as connection:
+                page: list[str] = list(connection.scalars(query.where(group.id > last).order_by(group.id).limit(SLICE)))
+            if not page:
+                return
+            yield page
+            last = page[-1]
 
+    def sweep(self) -> int:
+        """Delete messages that have no group any more; returns how many.
+
+        On PostgreSQL two nodes that finish a message's last two groups at the same moment leave it behind.  SQLite has one
+        writer at a time, so there is none to look for.
+        """
+        swept, last = 0, ""
+        while self._database.path is None:
+            with self._database.read() as connection:
+                query = select(message.c.id).where(message.c.id > last).order_by(message.c.id).limit(SWEEP)
+                page = list(connection.scalars(query))
+                if not page:
+                    break
+                last = page[-1]
+                lost = list(connection.scalars(select(message.c.id).where(message.c.id.in_(page), _IS_LOST)))
+            if lost:
+                with self._database.write() as connection:
+                    swept += connection.execute(delete(message).where(message.c.id.in_(lost), _IS_LOST)).rowcount
+        return swept
+
+
+def _stands(state: GroupState) -> ColumnElement[bool]:
+    return group.state == literal_column(f"'{state.value}'")
+
+
+_IS_WAITING = group.state != literal_column("'active'")
+"""These two in the words of the part indexes (store/schema)."""
+_IS_LOST = ~exists(select(1).select_from(recipient_group).where(group.message_id == message.c.id))
 _items = select(
     recipient_group,
     message.c.sender,
@@ -151,7 +209,7 @@ def _remove(connection: Connection, ids: Sequence[str], now: datetime, actor: st
     connection.execute(
         delete(message).where(
             message.c.id.in_({row.message_id for row in gone}),
-            ~exists(select(1).select_from(recipient_group).where(group.message_id == message.c.id)),
+            _IS_LOST,
         )
     )
     return len(gone)

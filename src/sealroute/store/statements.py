@@ -154,8 +154,13 @@ RELEASE_GROUP = Statement(
 )
 """active → queued: given back unworked, not to be taken before a moment."""
 
-DELETE_GROUP = Statement(30, 2, "DELETE FROM recipient_group WHERE (id, owner) IN (VALUES {rows})", exact=True)
-"""active → (deleted): nobody is left to deliver to."""
+DELETE_GROUP = Statement(
+    30,
+    2,
+    f"DELETE FROM recipient_group WHERE (id, owner) IN (SELECT id, owner FROM {_given('id', 'owner')})",
+    exact=True,
+)
+"""active → (deleted): nobody is left to deliver to.  With VALUES bare in the IN, SQLite looks through the whole queue."""
 
 DELETE_MESSAGE = Statement(
     31,
