@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -575,6 +575,40 @@ class Traces(Protocol):
 
     def attempts(self, message_trace_id: str, recipient: str | None = None) -> list[dict[str, Any]]:
         """The full attempt records (policy/record), oldest first, evidence filled in."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the trace has of one message, as reports read it."""
+
+    message_id: str
+    size_bytes: int
+    events: tuple[TraceEvent, ...]
+    """DEFER and FAIL only, oldest first."""
+    attempts: tuple[Mapping[str, Any], ...]
+    """Attempt records (policy/record) without their evidence, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """A group that waits in the queue, as reports read it."""
+
+    domain: str
+    state: GroupState
+    queued_at: datetime
+    finding: Finding | None
+
+
+class ReportSource(Protocol):
+    """What reports are made of, read in slices: a report over millions of rows needs no more memory than one of few."""
+
+    def told(self, start: datetime, end: datetime, domain: str | None = None) -> Iterator[Told]:
+        """Messages received from `start` to `end`, both included, oldest first; only what concerns the recipient domain."""
+        ...
+
+    def waiting(self, queued_before: datetime, domain: str | None = None) -> Iterator[Waits]:
+        """Groups that wait since before the moment, in no particular order."""
         ...
 
 

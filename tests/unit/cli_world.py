@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
 from sealroute.base.mail import Recipient
 from sealroute.base.status import Enhanced, Reply
+from sealroute.base.times import rfc3339
 from sealroute.faces.cli.context import Context
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
 from sealroute.policy.connector import Connector
@@ -27,9 +28,11 @@ from sealroute.ports import (
     Group,
     GroupState,
     QueueItem,
+    Told,
     TraceEvent,
     TraceQuery,
     TraceRow,
+    Waits,
 )
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
@@ -289,6 +292,32 @@ class FakeDestinations:
         return self.kept[:limit]
 
 
+class FakeReports:
+    """What FakeTraces and FakeQueue have, as reports read it: one held message, and another that was delivered in plaintext."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[datetime, datetime, str | None]] = []
+        events = tuple(event for event in FakeTraces().events(WAITING) if event.event == "DEFER")
+        delivered = {
+            "at": rfc3339(NOW - timedelta(hours=1)),
+            "domain": "example.com",
+            "connector_name": "Default",
+            "host": "mx.example.com",
+            "facts": {"starttls_offered": False},
+            "verdict": {"protection": "plain"},
+            "recipients": [{"address": "carol@example.com", "fate": "delivered"}],
+        }
+        self.stories = [Told(WAITING, 12_600, events, (mismatch_attempt(),)), Told(DELIVERED, 12_600, (), (delivered,))]
+
+    def told(self, start: datetime, end: datetime, domain: str | None = None) -> Iterator[Told]:
+        self.asked.append((start, end, domain))
+        yield from self.stories
+
+    def waiting(self, queued_before: datetime, domain: str | None = None) -> Iterator[Waits]:
+        items = (x for x in FakeQueue().items if x.group.queued_at < queued_before and domain in (None, x.group.domain))
+        yield from (Waits(x.group.domain, x.state, x.group.queued_at, x.group.last_finding) for x in items)
+
+
 @dataclass
 class FakeStore:
     connectors: FakeConnectors = field(default_factory=FakeConnectors)
@@ -299,6 +328,7 @@ class FakeStore:
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     drift: DriftLog = field(default_factory=NoDrift)
     destinations: FakeDestinations = field(default_factory=FakeDestinations)
+    reports: FakeReports = field(default_factory=FakeReports)
     closed: bool = False
 
     def close(self) -> None:

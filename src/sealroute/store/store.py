@@ -26,6 +26,7 @@ from sealroute.store.notify import Listener
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
+from sealroute.store.reports import SqlReports
 from sealroute.store.traces import SqlTraces
 from sealroute.store.turns import Turns
 from sealroute.store.upgrade import ensure_schema
@@ -48,6 +49,7 @@ class AdminStore:
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
         self.destinations = SqlDestinations(database)
+        self.reports = SqlReports(database)
 
     def close(self) -> None:
         self._database.close()

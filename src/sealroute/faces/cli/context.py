@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ExceptionStore,
         Organizations,
         QueueAdmin,
+        ReportSource,
         Traces,
         Users,
     )
@@ -55,6 +56,8 @@ class AdminStores(Protocol):
     def drift(self) -> DriftLog: ...
     @property
     def destinations(self) -> DestinationLog: ...
+    @property
+    def reports(self) -> ReportSource: ...
     def close(self) -> None: ...
 
 

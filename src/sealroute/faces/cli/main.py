@@ -31,7 +31,11 @@ MakeContext = Callable[[str | None], Context]
 UNUSABLE_INPUT = 2
 INTERRUPTED = 130
 _CMDLET = re.compile(r"[A-Za-z]+-[A-Za-z][A-Za-z0-9]*", re.ASCII)
-CMDLET_MODULES = ("sealroute.faces.cli.connector_cmdlets", "sealroute.faces.cli.trace_cmdlets")
+CMDLET_MODULES = (
+    "sealroute.faces.cli.connector_cmdlets",
+    "sealroute.faces.cli.trace_cmdlets",
+    "sealroute.faces.cli.report_cmdlets",
+)
 """Each has `register_all`, which makes its cmdlets known."""
 
 
@@ -55,6 +59,7 @@ COMMANDS = {
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "analyze": Command("analyze", "What delivery would do with a domain's mail now, and why; sends none.", single=True),
+    "report": Command("report", "Reports: transit security, mail that waits long, connectors."),
     "drift": Command("drift", "Destinations whose DANE or MTA-STS went or came back: list, known."),
     "user": Command("user", "Who may submit mail: add, list, remove."),
     "organization": Command("organization", "Owners of connectors, users and mail: add, list."),
