@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from sealroute.base.dnsdata import Answer, Mx, Tlsa
+from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.mail import BodyType, Message, Recipient, Ret
 from sealroute.base.status import Reply
 from sealroute.policy.attempt import Attempt, RecipientFate
@@ -50,6 +51,14 @@ class Resolver(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class Signatures(Protocol):
+    """DNS with its signatures, to be shown to people; nothing is decided by it."""
+
+    async def signed(self, name: str, rtype: str) -> SignedAnswer:
+        """SOA, DS, DNSKEY, MX, A, AAAA, TLSA, TXT or CNAME of a name ("" is the root), never following aliases for show."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +104,7 @@ class Transaction:
 
     sender: str
     recipients: tuple[Recipient, ...]
-    content: bytes = field(repr=False)
+    content: bytes = field(default=b"", repr=False)
     body: BodyType = BodyType.SEVEN_BIT
     smtputf8: bool = False
     ret: Ret | None = None
@@ -136,6 +145,10 @@ class Session(Protocol):
 
     async def transact(self, transaction: Transaction) -> TransactionResult:
         """Send one message.  Never raises for what the peer does: a lost connection is a DEFERRED fate."""
+        ...
+
+    async def greet(self) -> Finding | None:
+        """Say EHLO after the handshake and nothing more; why no mail could follow, or None.  `replies` grows by the answer."""
         ...
 
     async def close(self) -> None:

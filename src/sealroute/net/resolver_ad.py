@@ -32,10 +32,12 @@ import dns.wire
 from dns.rdtypes.ANY.TLSA import TLSA
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
+from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.net import dnswire
 from sealroute.net.aliases import prove_steps
 from sealroute.net.dnswire import AliasLink, RecordType
+from sealroute.net.signed import SIGNED_TYPES, signed_answer
 
 T = TypeVar("T")
 
@@ -122,32 +124,49 @@ class AdBitResolver:
     async def _ask_alias(self, name: str, rtype: RecordType[str]) -> Answer[str]:
         return (await self._ask(name, rtype))[0]
 
+    async def signed(self, name: str, rtype: str) -> SignedAnswer:
+        """ports.Signatures: the records of a name with their signatures; to be shown, never to decide by."""
+        kind, name = SIGNED_TYPES[rtype], name.rstrip(".").lower()
+        found = await self._respond(name, kind)
+        if isinstance(found, Answer):
+            return signed_answer(found, b"")
+        try:
+            answer, _ = self._read(name, kind, found[0])
+            return signed_answer(answer, found[0].to_wire())
+        except (InputError, dns.exception.DNSException) as error:
+            return signed_answer(_failed(name, kind, f"the answer cannot be read: {error}"), b"")
+
     async def _ask(self, name: str, rtype: RecordType[T]) -> tuple[Answer[T], tuple[AliasLink, ...]]:
-        try:
-            owner = dns.name.from_text(name, origin=dns.name.root)
-        except (dns.exception.DNSException, UnicodeError):
-            return _failed(name, rtype, f"{name[:300]!r} is not a name that can be looked up"), ()
-        try:
-            found = await self._resolver.resolve(
-                owner, dns.rdatatype.RdataType.make(rtype.number), raise_on_no_answer=False, search=False
-            )
-        except dns.resolver.NXDOMAIN as denial:
-            response = denial.kwargs["responses"][owner]
-            expires_at = self._denied_until(owner)
-        except dns.resolver.LifetimeTimeout:
-            return _failed(name, rtype, f"no answer within {self.config.timeout_seconds:g} s"), ()
-        except dns.resolver.NoNameservers as failure:
-            return _refused(name, rtype, failure), ()
-        except dns.exception.DNSException as error:
-            return _failed(name, rtype, f"{type(error).__name__}: {error}"[:500]), ()
-        else:
-            response, expires_at = found.response, found.expiration
+        found = await self._respond(name, rtype)
+        if isinstance(found, Answer):
+            return found, ()
+        response, expires_at = found
         try:
             answer, links = self._read(name, rtype, response)
         except (InputError, dns.exception.DNSException) as error:
             return _failed(name, rtype, f"the answer cannot be read: {error}"), ()
         left = max(0, int(expires_at - time.time()))
         return (answer if left >= answer.ttl_seconds else replace(answer, ttl_seconds=left)), links
+
+    async def _respond(self, name: str, rtype: RecordType[T]) -> tuple[dns.message.Message, float] | Answer[T]:
+        """The response and when it ends, in seconds since 1970; or the failed answer."""
+        try:
+            owner = dns.name.from_text(name, origin=dns.name.root)
+        except (dns.exception.DNSException, UnicodeError):
+            return _failed(name, rtype, f"{name[:300]!r} is not a name that can be looked up")
+        try:
+            found = await self._resolver.resolve(
+                owner, dns.rdatatype.RdataType.make(rtype.number), raise_on_no_answer=False, search=False
+            )
+        except dns.resolver.NXDOMAIN as denial:
+            return denial.kwargs["responses"][owner], self._denied_until(owner)
+        except dns.resolver.LifetimeTimeout:
+            return _failed(name, rtype, f"no answer within {self.config.timeout_seconds:g} s")
+        except dns.resolver.NoNameservers as failure:
+            return _refused(name, rtype, failure)
+        except dns.exception.DNSException as error:
+            return _failed(name, rtype, f"{type(error).__name__}: {error}"[:500])
+        return found.response, found.expiration
 
     def _denied_until(self, owner: dns.name.Name) -> float:
         """When the cached NXDOMAIN ends, in seconds since 1970; 0 when it is not cached."""

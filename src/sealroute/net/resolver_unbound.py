@@ -22,12 +22,14 @@ from typing import Any, TypeVar
 import dns.rcode
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
+from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.errors import InputError
 from sealroute.net import dnswire
 from sealroute.net.aliases import prove_steps
 from sealroute.net.dnswire import AliasLink, RecordType
 from sealroute.net.libunbound import error_text, ffi, library, octets, text
 from sealroute.net.patience import PARTS
+from sealroute.net.signed import SIGNED_TYPES, signed_answer
 from sealroute.net.unbound_config import UnboundConfig, make_context
 
 T = TypeVar("T")
@@ -41,12 +43,15 @@ _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_*/-]{1,63}(?:\.[a-z0-9_*/-]{1,63})*")
 class _UnderWay:
     """One look-up in the library and all who wait for it."""
 
-    __slots__ = ("async_id", "deadline", "name", "rtype", "waiters")
+    __slots__ = ("async_id", "deadline", "name", "packet", "rtype", "waiters", "whole")
 
-    def __init__(self, name: str, rtype: RecordType[Any], deadline: int) -> None:
+    def __init__(self, name: str, rtype: RecordType[Any], deadline: int, *, whole: bool) -> None:
         self.name = name
         self.rtype = rtype
         self.deadline = deadline
+        self.whole = whole
+        """Whether the packet is to be kept."""
+        self.packet = b""
         self.async_id = 0
         self.waiters: list[asyncio.Future[_Found[Any]]] = []
 
@@ -69,7 +74,7 @@ class UnboundResolver:
         self._last_handle = 0
         self._by_handle: dict[int, _UnderWay] = {}
         """In the order of their deadlines, as all have the same time."""
-        self._by_question: dict[tuple[str, int], _UnderWay] = {}
+        self._by_question: dict[tuple[str, int, bool], _UnderWay] = {}
 
     # --------------------------------------------------------------------------------------------------- ports.Resolver
 
@@ -87,6 +92,15 @@ class UnboundResolver:
 
     async def txt(self, name: str) -> Answer[str]:
         return await self._look_up(name, dnswire.TXT)
+
+    async def signed(self, name: str, rtype: str) -> SignedAnswer:
+        """ports.Signatures: the records of a name with their signatures, also bogus ones; to be shown, never to decide by."""
+        kind = SIGNED_TYPES[rtype]
+        under_way = self._join(name, kind, whole=True)
+        if isinstance(under_way, str):
+            return signed_answer(_failed(name, kind, Security.UNKNOWN, under_way), b"")
+        answer, _ = await self._wait(under_way)
+        return signed_answer(answer, under_way.packet)
 
     async def close(self) -> None:
         """End the library's thread; look-ups under way become UNKNOWN.  May be called twice."""
@@ -112,22 +126,32 @@ class UnboundResolver:
 
     async def _ask(self, name: str, rtype: RecordType[T]) -> _Found[T]:
         """What the library says, and the aliases on the way."""
+        under_way = self._join(name, rtype)
+        if isinstance(under_way, str):
+            return _failed(name, rtype, Security.UNKNOWN, under_way), ()
+        return await self._wait(under_way)
+
+    def _join(self, name: str, rtype: RecordType[Any], *, whole: bool = False) -> _UnderWay | str:
+        """The look-up under way for this question, begun if there is none; or why there can be none."""
         name = name.rstrip(".").lower()
-        question = (name, rtype.number)
+        question = (name, rtype.number, whole)
         under_way = self._by_question.get(question)
         if under_way is None:
-            started = self._start(name, rtype)
+            started = self._start(name, rtype, whole=whole)
             if isinstance(started, str):
-                return _failed(name, rtype, Security.UNKNOWN, started), ()
+                return started
             under_way = self._by_question[question] = started
+        return under_way
+
+    async def _wait(self, under_way: _UnderWay) -> _Found[Any]:
         assert self._loop is not None
-        waiter: asyncio.Future[_Found[T]] = self._loop.create_future()
+        waiter: asyncio.Future[_Found[Any]] = self._loop.create_future()
         under_way.waiters.append(waiter)
         return await waiter
 
-    def _start(self, name: str, rtype: RecordType[Any]) -> _UnderWay | str:
+    def _start(self, name: str, rtype: RecordType[Any], *, whole: bool) -> _UnderWay | str:
         """The look-up, now under way; or why there is none."""
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) and not (whole and name == ""):
             return f"{name[:300]!r} is not a name that can be looked up"
         if self._context is None:
             return "the resolver was closed"
@@ -136,10 +160,10 @@ class UnboundResolver:
             self._loop.add_reader(self._descriptor, self._on_readable)
         self._last_handle = handle = self._last_handle + 1
         # One more than the time has: the part that is running may be almost over.
-        under_way = _UnderWay(name, rtype, self._parts + PARTS + 1)
+        under_way = _UnderWay(name, rtype, self._parts + PARTS + 1, whole=whole)
         user_data = ffi.cast("void *", handle)
         code = self._ub.ub_resolve_async(
-            self._context, name.encode("ascii"), rtype.number, _IN, user_data, self._callback, self._async_id
+            self._context, name.encode("ascii") or b".", rtype.number, _IN, user_data, self._callback, self._async_id
         )
         if code != 0:
             return f"libunbound: {error_text(code)}"
@@ -160,12 +184,14 @@ class UnboundResolver:
         """The library's callback, called inside ub_process; nothing may be raised into C."""
         under_way = self._by_handle.pop(int(ffi.cast("uintptr_t", user_data)), None)
         if under_way is not None:
+            if under_way.whole and result != ffi.NULL and result.answer_packet != ffi.NULL:
+                under_way.packet = octets(result.answer_packet, result.answer_len)
             self._finish(under_way, *_read(under_way, code, result))
         if result != ffi.NULL:
             self._ub.ub_resolve_free(result)
 
     def _finish(self, under_way: _UnderWay, answer: Answer[Any], links: tuple[AliasLink, ...] = ()) -> None:
-        self._by_question.pop((under_way.name, under_way.rtype.number), None)
+        self._by_question.pop((under_way.name, under_way.rtype.number, under_way.whole), None)
         for waiter in under_way.waiters:
             if not waiter.done():
                 waiter.set_result((answer, links))

@@ -55,6 +55,14 @@ class SmtpSession:
             self._fates(transaction.recipients, cast(list[Outcome], client.outcomes)), tuple(client.log), self.usable
         )
 
+    async def greet(self) -> Finding | None:
+        """Say EHLO after the handshake, if that is still to come, and nothing more; why no mail could follow, or None."""
+        client = self._connection.client
+        if self.usable:
+            await self._connection.transact(Transaction("", ()))
+            self.replies += tuple(client.log)
+        return finding(client.failure, self._target) if client.failure is not None else None
+
     async def close(self) -> None:
         """QUIT, bounded in time; never raises."""
         await self._connection.quit()
