@@ -18,6 +18,7 @@ import structlog
 import uvloop
 
 from sealroute.base.chain import TrustRoots
+from sealroute.base.errors import OperatorError
 from sealroute.base.mail import Origin
 from sealroute.faces.http.health import create_app
 from sealroute.faces.http.server import HttpServer
@@ -35,6 +36,7 @@ from sealroute.policy.verdict import judge
 from sealroute.ports import Clock, Resolver
 from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
+from sealroute.services.analyze import Analyzer, Engine
 from sealroute.services.authenticate import AuthConfig, Authenticator
 from sealroute.services.bounce import Bounce, BounceConfig
 from sealroute.services.canary import Canary
@@ -44,11 +46,14 @@ from sealroute.services.history import History
 from sealroute.services.ids import IdSource
 from sealroute.services.metrics import Metrics, Sources
 from sealroute.services.plan import Plans
+from sealroute.services.probe import Probes
 from sealroute.services.schedule import Schedule, ScheduleLimits
 from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
+from sealroute.services.sts_caches import NothingKept, OnlyRead
 from sealroute.services.validate import NoNotices, Sender, Validation, validate
 from sealroute.settings import Settings
+from sealroute.settings.hurry import hurried
 from sealroute.settings.inbound import Listener, ListenerKind
 from sealroute.settings.outbound import AddressFamily
 from sealroute.store.store import open_store
@@ -160,6 +165,42 @@ async def open_validation(
         await fetcher.close()
         await resolver.close()
         await store.close()
+
+
+@contextlib.asynccontextmanager
+async def open_analyzer(
+    settings: Settings, *, step_seconds: float | None = None
+) -> AsyncIterator[tuple[Analyzer, Canary, Resolver]]:
+    """Delivery's own engine on probes, its resolver probed already; `step_seconds` bounds each look-up, connection and reply.
+
+    What the store has kept of MTA-STS counts as it does for delivery, and is not changed; without a store that can be opened,
+    nothing is known from before.
+    """
+    settings = hurried(settings, step_seconds)
+    store = None
+    with contextlib.suppress(OperatorError):
+        store = open_store(settings.store.url)
+    clock = SystemClock()
+    resolver = open_resolver(settings)
+    canary = open_canary(settings, resolver, clock)
+    fetcher = open_fetcher(settings, resolver)
+    known = StsPolicies(resolver, fetcher, OnlyRead(store.policies) if store else NothingKept(), clock)
+    fresh = StsPolicies(resolver, fetcher, NothingKept(), clock)
+    roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
+    rules = _deliver_rules(settings)
+    engine = Engine(resolver, resolver, known, fresh, roots, clock, rules, canary.trusted, canary.why_not)
+    probes = Probes(SmtpDialer(_dial_settings(settings)))
+    try:
+        await canary.probe()
+        yield Analyzer(engine, probes), canary, resolver
+    finally:
+        await probes.close()
+        await known.close()
+        await fresh.close()
+        await fetcher.close()
+        await resolver.close()
+        if store is not None:
+            await store.close()
 
 
 def _deliver_rules(settings: Settings) -> DeliverRules:

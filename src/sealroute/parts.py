@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sealroute.ports import Clock, PolicyFetcher, Resolver
+    from sealroute.ports import Clock, PolicyFetcher, Resolver, ShowingResolver
     from sealroute.services.canary import Canary
+    from sealroute.services.compare_resolvers import Witness
     from sealroute.settings import Settings
     from sealroute.store.store import AdminStore
 
@@ -25,7 +26,7 @@ def open_store_for(settings: Settings) -> AdminStore:
     return open_store(settings.store.url).admin
 
 
-def open_resolver(settings: Settings) -> Resolver:
+def open_resolver(settings: Settings) -> ShowingResolver:
     """The resolver that the settings ask for; call it inside a running event loop."""
     from sealroute.settings.outbound import ResolverKind
 
@@ -95,6 +96,21 @@ async def open_resolver_tools(settings: Settings) -> AsyncIterator[tuple[Resolve
         yield resolver, open_canary(settings, resolver, SystemClock())
     finally:
         await resolver.close()
+
+
+def open_witness(address: str, step_seconds: float | None) -> Witness:
+    """A resolver to compare with, `ip` or `ip@port`; raises OperatorError when that is no such address.
+
+    Its AD bit is read even where it is not believed, so that its claim can be shown as one.
+    """
+    from sealroute.net.resolver_ad import AdBitConfig, AdBitResolver
+    from sealroute.services.compare_resolvers import Witness
+
+    timeout_seconds = step_seconds or 10.0
+    judged = AdBitResolver(AdBitConfig((address,), timeout_seconds=timeout_seconds))
+    resolver = AdBitResolver(AdBitConfig((address,), trusted=True, timeout_seconds=timeout_seconds))
+    why_not = "" if judged.trusted else "not on this machine: its AD bit could have been changed on the way"
+    return Witness(address, resolver, judged.trusted, why_not)
 
 
 def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:

@@ -61,6 +61,10 @@ class Signatures(Protocol):
         ...
 
 
+class ShowingResolver(Resolver, Signatures, Protocol):
+    """Both in one, as the resolvers are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A policy file as served: 200, text/plain, within the limits."""

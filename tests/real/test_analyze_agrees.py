@@ -4,13 +4,14 @@ Both run over real sockets in the same world.  What delivery does is told by ser
 what the analyzer says, by services/analyze, which sends none.  Compared: deliver, hold or return; how the message travels and
 over which server; the whole finding with keyword, code and sentence.
 
-The analyzer stops before MAIL, so what servers answer to MAIL, RCPT and content it cannot know; `SPOKE_LATER` names the scenarios
-in which they say no there, and for those it must say that the way to MAIL is open.
+The analyzer stops before MAIL, so what servers answer to MAIL, RCPT and content it cannot know; no scenario's server says no
+there, which is asserted too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from dataclasses import replace
 from types import ModuleType
@@ -19,7 +20,7 @@ import pytest
 
 from sealroute.net.https import FetchRules, HttpsPolicyFetcher
 from sealroute.ports import PolicyCache, Settled
-from sealroute.services.analysis.model import ALL_MODES, Analysis, Outcome, Would
+from sealroute.services.analysis.model import ALL_MODES, Analysis, Outcome
 from sealroute.services.analyze import Analyzer, Engine, outcome_of
 from sealroute.services.deliver import DeliverRules
 from sealroute.services.probe import Probes
@@ -44,8 +45,11 @@ MODULES: tuple[ModuleType, ...] = (
     test_scenarios_sts,
     test_scenarios_tls,
 )
-SPOKE_LATER: dict[str, int] = {}
-"""Scenarios whose servers say no after MAIL."""
+
+EARLIER = re.compile(
+    r"validation failure <[^>]*>"
+    r"(?:: key for validation \S+ is marked as invalid because of a previous validation failure <[^>]*>)?"
+)
 
 
 def scenarios(module: ModuleType) -> list[Scenario]:
@@ -82,7 +86,9 @@ def told(outcome: Outcome) -> tuple[object, ...]:
     protection = outcome.protection.value if outcome.protection else ""
     finding = outcome.finding
     reason = finding.reason.value if finding else ""
-    return outcome.would.value, protection, outcome.host, outcome.ip, reason, outcome.code, outcome.sentence
+    # For a broken zone the validator names the question at which it noticed first, which hangs on what it was asked before.
+    sentence = EARLIER.sub("validation failure <…>", outcome.sentence)
+    return outcome.would.value, protection, outcome.host, outcome.ip, reason, outcome.code, sentence
 
 
 async def analysed(lab: Lab, scenario: Scenario) -> Analysis:
@@ -106,11 +112,8 @@ async def differences(lab: Lab, scenario: Scenario, seen: Counter[str]) -> list[
         assert ours is not None
         seen["compared"] += 1
         seen[theirs.would.value] += 1
-        if spoke_later(run.settled):
-            seen["later"] += 1
-            if ours.would is not Would.DELIVER:
-                found.append(f"{scenario.name}, {named(modes)}: the server spoke after MAIL, the analyzer says {ours.sentence}")
-        elif told(ours) != told(theirs):
+        assert not spoke_later(run.settled), scenario.name
+        if told(ours) != told(theirs):
             found.append(f"{scenario.name}, {named(modes)}:\n  analyzer {told(ours)}\n  delivery {told(theirs)}")
     return found
 
@@ -126,6 +129,5 @@ async def test_the_analyzer_says_what_delivery_does(module: ModuleType) -> None:
         found = [line for scenario in chosen for line in await differences(lab, scenario, seen)]
         arrived = len(lab.mail.messages) - sent
     print(f"{module.__name__}: {len(chosen)} scenarios, {dict(seen)}, {arrived} messages, {len(found)} differences")
-    assert found == []
+    assert not found, "\n".join(found[:4])
     assert seen["compared"] == 16 * len(chosen)
-    assert seen["later"] == 0 or module is test_scenarios_hosts

@@ -54,6 +54,7 @@ COMMANDS = {
     "resolver": Command("resolver", "Check whether the resolver tells valid DNSSEC from invalid."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),
     "trace": Command("trace", "What became of a message, and why.", single=True),
+    "analyze": Command("analyze", "What delivery would do with a domain's mail now, and why; sends none.", single=True),
     "drift": Command("drift", "Destinations whose DANE or MTA-STS went or came back: list, known."),
     "user": Command("user", "Who may submit mail: add, list, remove."),
     "organization": Command("organization", "Owners of connectors, users and mail: add, list."),

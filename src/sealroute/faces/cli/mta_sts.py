@@ -123,10 +123,11 @@ def fetch_command(
 
 async def look(domain: str, resolver: Resolver, fetcher: PolicyFetcher) -> StsEvidence:
     """What delivery would find out about the domain (in compared form) if it had never heard of it."""
-    from sealroute.faces.cli.mta_sts_fresh import NothingCached, WallClock
+    from sealroute.faces.cli.mta_sts_fresh import WallClock
     from sealroute.services.sts import StsPolicies
+    from sealroute.services.sts_caches import NothingKept
 
-    policies = StsPolicies(resolver, fetcher, NothingCached(), WallClock())
+    policies = StsPolicies(resolver, fetcher, NothingKept(), WallClock())
     try:
         return await policies.evidence(domain)
     finally:

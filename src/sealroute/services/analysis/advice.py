@@ -1,6 +1,6 @@
 """The exact records that the other side's administrator can publish: TLSA, MTA-STS policy and TXT, TLS-RPT.
 
-Each function gives lines ready for a zone file or a policy file; nothing here says whether they are needed.
+Lines ready for a zone file or a policy file; nothing here says whether they are needed.
 Sources: [RFC 7671 §5.1, §8.1], [RFC 8461 §3], [RFC 8460 §3].
 """
 
@@ -13,7 +13,9 @@ from datetime import datetime
 from sealroute.base.certs import Certificate
 from sealroute.proto.dane.records import Matching, Selector, Usage
 from sealroute.proto.mtasts.policy import StsMode
+from sealroute.services.analysis.model import Publish
 
+ZONE_FILE = "zone file"
 FIRST_MAX_AGE_SECONDS = 86_400
 USUAL_MAX_AGE_SECONDS = 604_800
 
@@ -25,7 +27,7 @@ NEXT_KEY = (
 )
 
 
-def tlsa_line(base: str, port: int, chain: Sequence[bytes]) -> str:
+def tlsa(base: str, port: int, chain: Sequence[bytes]) -> Publish:
     """The `3 1 1` record for the key presented; `3 0 1` where the key cannot be cut out of the certificate."""
     leaf = Certificate(chain[0])
     if leaf.spki is None:
@@ -33,24 +35,26 @@ def tlsa_line(base: str, port: int, chain: Sequence[bytes]) -> str:
     return _tlsa(base, port, (Usage.DANE_EE, Selector.SPKI, Matching.SHA2_256), hashlib.sha256(leaf.spki).hexdigest())
 
 
-def _tlsa(base: str, port: int, numbers: tuple[int, int, int], digits: str) -> str:
-    return f"_{port}._tcp.{base}. IN TLSA {numbers[0]} {numbers[1]} {numbers[2]} {digits}"
+def _tlsa(base: str, port: int, numbers: tuple[int, int, int], digits: str) -> Publish:
+    usage, selector, matching = map(int, numbers)
+    return Publish(ZONE_FILE, (f"_{port}._tcp.{base}. IN TLSA {usage} {selector} {matching} {digits}",))
 
 
-def policy_lines(mode: StsMode, hosts: Sequence[str], max_age_seconds: int = USUAL_MAX_AGE_SECONDS) -> tuple[str, ...]:
-    """The policy file, line by line."""
-    return (
+def sts_policy(domain: str, mode: StsMode, hosts: Sequence[str], max_age_seconds: int = USUAL_MAX_AGE_SECONDS) -> Publish:
+    """The policy file."""
+    lines = (
         "version: STSv1",
         f"mode: {mode.value}",
         *(f"mx: {host}" for host in dict.fromkeys(hosts)),
         f"max_age: {max_age_seconds}",
     )
+    return Publish(f"https://mta-sts.{domain}/.well-known/mta-sts.txt", lines)
 
 
-def sts_txt_line(domain: str, at: datetime) -> str:
+def sts_txt(domain: str, at: datetime) -> Publish:
     """The TXT record with an id that no earlier one had: the moment, to the second."""
-    return f'_mta-sts.{domain}. IN TXT "v=STSv1; id={at:%Y%m%d%H%M%S};"'
+    return Publish(ZONE_FILE, (f'_mta-sts.{domain}. IN TXT "v=STSv1; id={at:%Y%m%d%H%M%S};"',))
 
 
-def rpt_txt_line(domain: str) -> str:
-    return f'_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:tls-reports@{domain}"'
+def rpt_txt(domain: str) -> Publish:
+    return Publish(ZONE_FILE, (f'_smtp._tls.{domain}. IN TXT "v=TLSRPTv1; rua=mailto:tls-reports@{domain}"',))

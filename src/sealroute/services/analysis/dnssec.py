@@ -129,12 +129,10 @@ def _signature_facts(answer: SignedAnswer, now: datetime) -> list[str]:
     facts = []
     for item in answer.signatures:
         left = item.margin(now)
-        over = f"ended {_span(-left)} ago" if left < timedelta(0) else f"in {_span(left)}"
+        over = f", ended {_span(-left)} ago" if left < timedelta(0) else ""
         early = f", not valid before {item.begins:%Y-%m-%d %H:%M}Z" if item.begins > now else ""
-        facts.append(
-            f"signed by key {item.key_tag} of {_shown(item.signer)}, {item.algorithm}, "
-            f"until {item.expires:%Y-%m-%d %H:%M}Z ({over}){early}"
-        )
+        until = f"{item.expires:%Y-%m-%d %H:%M}Z"
+        facts.append(f"RRSIG by key {item.key_tag} of {_shown(item.signer)} until {until}{over}{early}")
     return facts
 
 

@@ -17,7 +17,8 @@ from sealroute.policy.requirement import HandshakeFacts
 from sealroute.policy.table import DANE
 from sealroute.proto.dane.records import classify
 from sealroute.proto.dane.verify import DaneResult, DaneVerdict, RecordResult, verify
-from sealroute.services.analysis.advice import NEXT_KEY, tlsa_line
+from sealroute.services.analysis.advice import NEXT_KEY
+from sealroute.services.analysis.advice import tlsa as tlsa_record
 from sealroute.services.analysis.dns import address_check
 from sealroute.services.analysis.model import Check, HostSeen, Seen, Status, Whose
 from sealroute.services.analysis.servers import server_check, servers_of
@@ -59,8 +60,8 @@ def _host(seen: Seen, host: HostSeen, roots: TrustRoots) -> Check:
     children += [server_check(seen, server, roots) for server in servers_of(host)]
     children += [_skipped(ip, finding.words()) for ip, finding in host.skipped]
     title = f"Host {evidence.name}" + (f", preference {evidence.preference}" if evidence.from_mx else "")
-    rows = ", ".join(host.plan.rows)
-    return Check("host", _worst(children), title, f"rows of the decision table: {rows}", children=tuple(children))
+    rows = f"rows of the decision table: {', '.join(host.plan.rows)}"
+    return Check("host", _worst(children), title, facts=(rows,), children=tuple(children))
 
 
 def _skipped(ip: str, why: str) -> Check:
@@ -92,7 +93,7 @@ def _tlsa(item: _Host) -> Check:
     facts = tuple(_lookup_line(port, lookup) for lookup in lookups)
     base = lookups[0].base if lookups else item.evidence.name
     presented = item.facts
-    publish = (tlsa_line(base, port, presented.chain),) if presented is not None else ()
+    publish = (tlsa_record(base, port, presented.chain),) if presented is not None else ()
     match item.row:
         case "dane-usable" | "dane-unusable" | "resolver-cannot-validate":
             lookup = next((one for one in lookups if one.answer.records), None)
@@ -139,7 +140,7 @@ def _records(item: _Host, lookup: TlsaLookup, facts: tuple[str, ...]) -> Check:
         return Check("tlsa", Status.WARNING, "TLSA", said, facts=facts, children=children)
     bad = next((result for result in results if result.verdict is DaneVerdict.NO_MATCH), None)
     chain = next(chain for chain, result in zip(chains, results, strict=True) if result is (bad or results[0]))
-    publish = (tlsa_line(lookup.base, port, chain),)
+    publish = (tlsa_record(lookup.base, port, chain),)
     if bad is not None:
         advice = (
             "Publish the record below for the key in use, beside the old ones until their TTL has passed; or install the "

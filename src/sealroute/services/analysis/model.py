@@ -48,6 +48,15 @@ class Whose(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Publish:
+    """Lines to publish as they stand."""
+
+    where: str
+    """A zone's file, or the address at which a file is served."""
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One thing that was looked at."""
 
@@ -60,8 +69,8 @@ class Check:
     whose: Whose = Whose.RECIPIENT
     advice: str = ""
     """What the other side's administrator (or ours) can do; empty when nothing is to be done."""
-    publish: tuple[str, ...] = ()
-    """The exact lines to publish, one record or line of a file each."""
+    publish: tuple[Publish, ...] = ()
+    """What the advice says to publish."""
     facts: tuple[str, ...] = ()
     """Details, a line each."""
     children: tuple[Check, ...] = ()
@@ -112,11 +121,11 @@ class Outcome:
 
     @property
     def sentence(self) -> str:
-        """As queue, trace and NDR show it; for DELIVER the way it goes."""
+        """As queue, trace and NDR show it; with DELIVER the way it goes."""
         if self.finding is not None:
             return self.finding.queued() if self.would is Would.HOLD else self.finding.returned()
         protection = self.protection.value if self.protection else ""
-        return f"delivered over {self.host} [{self.ip}], {_PROTECTED[protection]}"
+        return f"over {self.host} [{self.ip}], {_PROTECTED[protection]}"
 
 
 _PROTECTED = {

@@ -7,7 +7,7 @@ from sealroute.proto.mtasts.match import match
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.proto.tlsrpt.txt import RptStatus, parse_txt
-from sealroute.services.analysis.advice import FIRST_MAX_AGE_SECONDS, policy_lines, rpt_txt_line, sts_txt_line
+from sealroute.services.analysis.advice import FIRST_MAX_AGE_SECONDS, rpt_txt, sts_policy, sts_txt
 from sealroute.services.analysis.model import Check, Seen, Status, Whose
 
 BEGIN = (
@@ -42,7 +42,7 @@ def _sts(seen: Seen, hop: Hop, found: StsEvidence) -> Check:
         case StsMode.ENFORCE:
             return Check("mta-sts", Status.OK, title, said, children=tuple(children))
         case StsMode.TESTING:
-            publish = (sts_txt_line(found.domain, seen.at), *policy_lines(StsMode.ENFORCE, found.policy.mx))
+            publish = (sts_policy(found.domain, StsMode.ENFORCE, found.policy.mx), sts_txt(found.domain, seen.at))
             advice = "Failures are reported and hold nothing. When reports show none, publish the policy below with a new id."
             return Check("mta-sts", Status.INFO, title, said, advice=advice, publish=publish, children=tuple(children))
         case StsMode.NONE:
@@ -52,7 +52,10 @@ def _sts(seen: Seen, hop: Hop, found: StsEvidence) -> Check:
 def _without_policy(seen: Seen, found: StsEvidence, hosts: tuple[str, ...], children: tuple[Check, ...]) -> Check:
     """No policy in force: because there is none, or because it cannot be had."""
     title = f"MTA-STS of {found.domain}"
-    publish = (sts_txt_line(found.domain, seen.at), *policy_lines(StsMode.TESTING, hosts, FIRST_MAX_AGE_SECONDS))
+    publish = (
+        sts_policy(found.domain, StsMode.TESTING, hosts, FIRST_MAX_AGE_SECONDS),
+        sts_txt(found.domain, seen.at),
+    )
     advice = BEGIN.replace("{domain}", found.domain)
     if found.txt_parsed is not None and found.txt_parsed.status is TxtStatus.NONE:
         return Check("mta-sts", Status.INFO, title, "no policy published", advice=advice, publish=publish, children=children)
@@ -109,7 +112,7 @@ def _policy(seen: Seen, found: StsEvidence) -> list[Check]:
         detail = fresh.failure_detail or found.failure_detail
         advice = _FETCH_ADVICE[failure].replace("{domain}", found.domain)
         hosts = tuple(host.name for hop in seen.plan.evidence.hops if hop.name == found.domain for host in hop.hosts)
-        publish = policy_lines(StsMode.TESTING, hosts) if failure is FetchFailure.POLICY_INVALID else ()
+        publish = (sts_policy(found.domain, StsMode.TESTING, hosts),) if failure is FetchFailure.POLICY_INVALID else ()
         checks.append(Check("sts-policy", Status.ERROR, title, f"{failure.value}: {detail}", advice=advice, publish=publish))
     return checks
 
@@ -122,9 +125,9 @@ def _host(seen: Seen, found: StsEvidence, host: str, hosts: tuple[str, ...]) -> 
         return Check("sts-host", Status.OK, host, f"covered by mx: {pattern}")
     said = f"not covered by any of: {', '.join(found.policy.mx)}"
     kept = tuple(item for item in found.policy.mx if any(match(name, (item,)) for name in hosts))
-    lines = policy_lines(found.policy.mode, (*kept, *(name for name in hosts if match(name, kept) is None)))
+    policy = sts_policy(found.domain, found.policy.mode, (*kept, *(name for name in hosts if match(name, kept) is None)))
     advice = "Add the host to the policy and give the TXT record a new id. A wildcard covers exactly one label."
-    return Check("sts-host", Status.ERROR, host, said, advice=advice, publish=(sts_txt_line(found.domain, seen.at), *lines))
+    return Check("sts-host", Status.ERROR, host, said, advice=advice, publish=(policy, sts_txt(found.domain, seen.at)))
 
 
 def rpt_check(seen: Seen) -> Check:
@@ -135,7 +138,7 @@ def rpt_check(seen: Seen) -> Check:
         detail = answer.detail if answer is not None else "not asked"
         return Check("tls-rpt", Status.WARNING, title, f"could not be found out: {detail}")
     judged = parse_txt(answer.records)
-    publish = (rpt_txt_line(seen.domain),)
+    publish = (rpt_txt(seen.domain),)
     match judged.status:
         case RptStatus.OK:
             return Check("tls-rpt", Status.OK, title, f"reports go to {', '.join(judged.rua)}")

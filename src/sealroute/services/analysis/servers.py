@@ -157,12 +157,11 @@ def _judged(server: Server) -> list[Check]:
         else:
             kind = f"{result.result.value}: " if result.result else ""
             whose = Whose.OURS if id_ == "tls-settings" else Whose.RECIPIENT
-            checks.append(Check(id_, Status.ERROR, title, f"does not hold: {kind}{result.detail}", whose, _ADVICE[id_]))
+            checks.append(Check(id_, Status.ERROR, title, f"does not hold: {kind}{result.detail}", whose, _ADVICE.get(id_, "")))
     return checks
 
 
 _ADVICE = {
-    "dane": "See the TLSA records above: the record and the certificate in use must belong together.",
     "sts-certificate": "Install a certificate of a public authority that names the MX host, and list the host in the policy.",
     "tls-settings": "Our own connector asks this: correct its TlsSettings and TlsDomain, or ask for another certificate.",
 }
@@ -174,5 +173,4 @@ def _pkix(facts: HandshakeFacts, host: str, roots: TrustRoots) -> Check:
     if result.ok:
         return Check("pkix", Status.OK, "Public authority", f"the chain and the name {host} hold")
     said = f"does not hold by the web PKI: {result.detail}"
-    advice = "Only MTA-STS and TlsSettings need this; DANE does not."
-    return Check("pkix", Status.INFO, "Public authority", said, advice=advice)
+    return Check("pkix", Status.INFO, "Public authority", f"{said}; DANE does not need it")
