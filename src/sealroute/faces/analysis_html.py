@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from sealroute.base.times import rfc3339
 from sealroute.faces.analysis_style import STYLE
 from sealroute.faces.analysis_words import MARKS, Report, Todo, cell, headline, matrix, modes_of, reasons, todos, whose_words
 from sealroute.policy.modes import MtaStsMode
@@ -52,7 +51,7 @@ def _report(report: Report) -> Iterator[str]:
     analysis = report.analysis
     yield "<main>"
     yield f"<h1>{_text(analysis.domain)}</h1>"
-    yield f'<p class="when">Looked at on {_text(rfc3339(analysis.seen.at))}; no mail was sent.</p>'
+    yield f'<p class="when">Looked at on {f"{analysis.seen.at:%Y-%m-%d %H:%M:%S}Z"}; no mail was sent.</p>'
     for outcome in analysis.in_force:
         yield from _headline(outcome)
     if report.changes is not None:
@@ -135,7 +134,7 @@ def _check(check: Check, numbers: dict[int, int]) -> Iterator[str]:
     yield f'<li><span class="mark {check.status.value}">{MARKS[check.status]}</span> <strong>{_text(check.title)}</strong>'
     yield f" {_text(check.said)}" if check.said else ""
     yield f' <span class="whose">{_text(whose)}</span>' if whose else ""
-    yield f' <a href="#todo-{number}">→ {number}</a>' if number else ""
+    yield f' <a class="to" href="#todo-{number}">→ {number}</a>' if number else ""
     if check.facts or check.children:
         yield "<ul>"
         yield from (f'<li class="fact">{_text(fact)}</li>' for fact in check.facts)

@@ -31,6 +31,7 @@ thead th { background: var(--soft); font-weight: 600; }
 .mark { display: inline-block; width: 1em; font-weight: 700; }
 .ok > .mark, .mark.ok, span.ok { color: var(--ok); } .mark.warning, span.warning { color: var(--warning); }
 .mark.error, span.error { color: var(--error); } .mark.info, span.info { color: var(--info); }
+.to { white-space: nowrap; }
 .whose { border: 1px solid var(--line); border-radius: 3px; padding: 0 .35rem; font-size: .8rem; color: var(--info); }
 footer { margin-top: 3rem; border-top: 1px solid var(--line); padding-top: .6rem; }
 main + main { margin-top: 3rem; padding-top: 2rem; border-top: 3px solid var(--line); }

@@ -41,8 +41,12 @@ class Compared:
     @property
     def differs(self) -> bool:
         """Whether records or absence differ, or what believed witnesses say of DNSSEC."""
-        said = {(answer.outcome, tuple(sorted(map(str, answer.records)))) for answer in self.answers}
-        pairs = zip(self.answers, self.believed, strict=True)
+        return self.differs_among([True] * len(self.answers))
+
+    def differs_among(self, counting: Sequence[bool]) -> bool:
+        """The same among some of the witnesses."""
+        pairs = [pair for pair, counts in zip(zip(self.answers, self.believed, strict=True), counting, strict=True) if counts]
+        said = {(answer.outcome, tuple(sorted(map(str, answer.records)))) for answer, _ in pairs}
         return len(said) > 1 or len({answer.security for answer, believed in pairs if believed}) > 1
 
 

@@ -27,9 +27,12 @@ _WOULD_STYLE = {Would.DELIVER: "green", Would.HOLD: "yellow", Would.RETURN: "red
 MARGIN = 2
 
 
-def show(report: Report, console: Console | None = None) -> None:
+def show(report: Report) -> None:
     """Print it."""
-    out = console or screen.console()
+    screen.show_trimmed(lambda out: _show(report, out))
+
+
+def _show(report: Report, out: Console) -> None:
     analysis = report.analysis
     for outcome in analysis.in_force:
         _headline(out, report, outcome)
@@ -180,17 +183,20 @@ def _compared(report: Report) -> RenderableType:
     from rich.console import Group
 
     names = [witness.name for witness in report.witnesses]
-    lines = [
-        screen.text(f"  {witness.name}", (f"  {witness.why_not}", "yellow") if witness.why_not else "")
-        for witness in report.witnesses
-    ]
-    differing = [item for item in report.compared if item.differs]
+    width = max(map(len, names))
+    silent = [all(item.answers[index].failed for item in report.compared) for index in range(len(names))]
+    lines = []
+    for index, witness in enumerate(report.witnesses):
+        why = report.compared[0].answers[index].detail if silent[index] else witness.why_not
+        style = "bold red" if silent[index] else "yellow"
+        gave = "no answer to anything: " if silent[index] else "not believed: " if why else "believed"
+        lines.append(screen.text(f"  {witness.name:<{width}}  ", (f"{gave}{why}", style if why else "")))
+    differing = [item for item in report.compared if item.differs_among([not mute for mute in silent])]
     same = len(report.compared) - len(differing)
     lines.append(screen.text(f"  {same} of {screen.plural(len(report.compared), 'answer')} are the same everywhere"))
-    width = max(map(len, names))
     for item in differing:
         lines.append(screen.text(("  ✗ ", "bold red"), (f"{item.question[0]} {item.question[1]}", "bold")))
-        lines += [_said(item, index, f"    {name:<{width}}") for index, name in enumerate(names)]
+        lines += [_said(item, index, f"    {name:<{width}}") for index, name in enumerate(names) if not silent[index]]
     return Group(*lines)
 
 

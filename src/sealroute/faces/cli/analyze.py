@@ -190,7 +190,8 @@ async def _report(analyzer: Analyzer, target: Target, wanted: Wanted, witnesses:
     connector = target.connector
     modes = (wanted.dane_mode or connector.smtp_dane_mode, wanted.sts_mode or connector.mta_sts_mode)
     analysis = await analyzer.run(target.domain, connector, asked=(modes,))
-    questions = (*analysis.asked,)
+    evidence = analysis.seen.plan.evidence
+    questions = (*analysis.asked, *(("TXT", f"_mta-sts.{sts.domain}") for sts in evidence.sts))
     compared = await compare(witnesses, questions) if witnesses else ()
     if not target.recorded:
         return Report(analysis, witnesses, compared)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.output import emit_json
 from sealroute.services.explain import Explained, explain
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def show_explained(asked: str, *, as_json: bool) -> None:
@@ -15,6 +18,10 @@ def show_explained(asked: str, *, as_json: bool) -> None:
     if as_json:
         emit_json([record(item) for item in found])
         return
+    screen.show_trimmed(lambda out: _show(found, out))
+
+
+def _show(found: tuple[Explained, ...], out: Console) -> None:
     from rich.table import Table
 
     for number, item in enumerate(found):
@@ -22,7 +29,7 @@ def show_explained(asked: str, *, as_json: bool) -> None:
         table.add_column(style="bold", no_wrap=True)
         table.add_column(overflow="fold")
         if number:
-            screen.console().print()
+            out.print()
         table.add_row("Keyword", item.reason.value)
         if item.queued:
             table.add_row("While queued", screen.text(item.queued))
@@ -30,7 +37,7 @@ def show_explained(asked: str, *, as_json: bool) -> None:
         table.add_row("When", item.cause)
         table.add_row("Who can fix it", item.facts.side.value)
         table.add_row("What to do", screen.text(item.facts.fix))
-        screen.console().print(table)
+        out.print(table)
 
 
 def record(item: Explained) -> dict[str, Any]:

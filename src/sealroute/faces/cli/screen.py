@@ -6,6 +6,7 @@ Text that came from outside goes through `printable` first, so that a terminal n
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,14 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else 100_000, highlight=False, emoji=False, markup=False, soft_wrap=False)
+
+
+def show_trimmed(draw: Callable[[Console], None]) -> None:
+    """Draw on the console and leave out the blanks that fill lines up."""
+    out = console()
+    with out.capture() as captured:
+        draw(out)
+    sys.stdout.writelines(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
 
 
 def span(length: timedelta) -> str:

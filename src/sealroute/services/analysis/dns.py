@@ -27,7 +27,7 @@ def _hop(hop: Hop) -> Check:
             "mx", Status.INFO, f"Next hop {hop.name}", "as written in the connector; no MX records asked for", Whose.OURS
         )
     if mx.failed:
-        advice = "Repair DNSSEC for the MX record: mail is never sent to addresses guessed without it."
+        advice = "Sign the zone anew and see that its DS record fits: as long as the MX record does not validate, mail waits."
         if mx.security is Security.UNKNOWN:
             advice = "See that the name servers of the domain answer; as long as they do not, mail waits."
         return Check("mx", Status.ERROR, title, f"{mx.security.value}: {mx.detail}", advice=advice)

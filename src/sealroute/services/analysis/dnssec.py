@@ -21,6 +21,7 @@ def dnssec_check(seen: Seen) -> Check:
     """The whole chain; its children are the zones, then the answers."""
     children = (*(_zone(link, seen) for link in seen.zones), *(_answer(item, seen) for item in seen.signed))
     own = _zone_of(seen)
+    broken = [f"{item.rtype} {item.name}" for item in seen.signed if item.security in (Security.BOGUS, Security.UNKNOWN)]
     title = "DNSSEC"
     if not seen.plan.evidence.resolver_trusted:
         said = f"our resolver cannot tell valid DNSSEC from invalid: {seen.plan.evidence.resolver_detail}"
@@ -29,6 +30,9 @@ def dnssec_check(seen: Seen) -> Check:
     if own is None:
         return Check("dnssec", Status.INFO, title, "no zone was looked at: the next hop is an address", children=children)
     match own.keys.security:
+        case Security.SECURE if own.keys.present and broken:
+            said = f"the zone {_shown(own.zone)} is signed, but not every answer validates: {', '.join(broken)}"
+            return Check("dnssec", Status.ERROR, title, said, children=children)
         case Security.SECURE if own.keys.present:
             said = f"the zone {_shown(own.zone)} is signed, and the chain of trust from the root holds"
             return Check("dnssec", Status.OK, title, said, children=children)
@@ -92,9 +96,9 @@ def _answer(answer: SignedAnswer, seen: Seen) -> Check:
         case Security.INSECURE:
             return Check("signature", Status.INFO, title, "not signed", facts=facts)
         case Security.BOGUS:
-            return Check("signature", Status.ERROR, title, f"bogus: {answer.detail}", advice=_REPAIR, facts=facts)
+            return Check("signature", Status.ERROR, title, f"bogus: {answer.detail}", facts=facts)
         case Security.UNKNOWN:
-            return Check("signature", Status.ERROR, title, f"no answer: {answer.detail}", advice=_SERVERS, facts=facts)
+            return Check("signature", Status.ERROR, title, f"no answer: {answer.detail}", facts=facts)
 
 
 def _time(answer: SignedAnswer, now: datetime, said: str) -> tuple[Status, str, str]:

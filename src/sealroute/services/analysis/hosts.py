@@ -14,14 +14,17 @@ from sealroute.base.dnsdata import Tlsa
 from sealroute.policy.decide import HostPlan
 from sealroute.policy.evidence import Hop, HostEvidence, TlsaLookup
 from sealroute.policy.requirement import HandshakeFacts
-from sealroute.policy.table import DANE
+from sealroute.policy.table import DANE, TOGETHER_ROWS
 from sealroute.proto.dane.records import classify
 from sealroute.proto.dane.verify import DaneResult, DaneVerdict, RecordResult, verify
 from sealroute.services.analysis.advice import NEXT_KEY
 from sealroute.services.analysis.advice import tlsa as tlsa_record
 from sealroute.services.analysis.dns import address_check
-from sealroute.services.analysis.model import Check, HostSeen, Seen, Status, Whose
+from sealroute.services.analysis.model import MAX_SHOWN, Check, HostSeen, Seen, Status, Whose
 from sealroute.services.analysis.servers import server_check, servers_of
+
+_TOGETHER = frozenset(row.name for row in TOGETHER_ROWS)
+"""Rows that hang on the modes, and here nothing is enforced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ def _host(seen: Seen, host: HostSeen, roots: TrustRoots) -> Check:
     children += [server_check(seen, server, roots) for server in servers_of(host)]
     children += [_skipped(ip, finding.words()) for ip, finding in host.skipped]
     title = f"Host {evidence.name}" + (f", preference {evidence.preference}" if evidence.from_mx else "")
-    rows = f"rows of the decision table: {', '.join(host.plan.rows)}"
+    rows = f"rows of the decision table: {', '.join(row for row in host.plan.rows if row not in _TOGETHER)}"
     return Check("host", _worst(children), title, facts=(rows,), children=tuple(children))
 
 
@@ -133,7 +136,8 @@ def _records(item: _Host, lookup: TlsaLookup, facts: tuple[str, ...]) -> Check:
     names = tuple(dict.fromkeys((lookup.base, item.hop.name, item.evidence.name)))
     results = [verify(chain, records, names, facts_.at) for chain, facts_ in chains.items()]
     children = tuple(
-        _record(record, [_of(result, index) for result in results], unusable) for index, record in enumerate(records)
+        _record(record, [_of(result, index) for result in results], unusable)
+        for index, record in enumerate(records[:MAX_SHOWN])
     )
     if not results:
         said = f"{_count(records)} at _{port}._tcp.{lookup.base}, but no certificate was seen to hold against"

@@ -6,6 +6,7 @@ decide nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -36,6 +37,15 @@ class Status(Enum):
     """Wrong: it holds mail under some mode, or protects against nobody."""
     INFO = "info"
     """A fact, neither good nor bad."""
+
+
+MAX_SHOWN = 20
+"""Records, patterns or names of one check that are shown; a zone may publish thousands."""
+
+
+def few(items: Sequence[str]) -> tuple[str, ...]:
+    """The first MAX_SHOWN, and how many more there are."""
+    return (*items[:MAX_SHOWN], f"… and {len(items) - MAX_SHOWN} more") if len(items) > MAX_SHOWN else tuple(items)
 
 
 class Whose(Enum):

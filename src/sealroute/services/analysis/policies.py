@@ -8,7 +8,7 @@ from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.proto.tlsrpt.txt import RptStatus, parse_txt
 from sealroute.services.analysis.advice import FIRST_MAX_AGE_SECONDS, rpt_txt, sts_policy, sts_txt
-from sealroute.services.analysis.model import Check, Seen, Status, Whose
+from sealroute.services.analysis.model import Check, Publish, Seen, Status, Whose, few
 
 BEGIN = (
     "To begin, serve the file below as text/plain at https://mta-sts.{domain}/.well-known/mta-sts.txt with a certificate of a "
@@ -52,11 +52,13 @@ def _sts(seen: Seen, hop: Hop, found: StsEvidence) -> Check:
 def _without_policy(seen: Seen, found: StsEvidence, hosts: tuple[str, ...], children: tuple[Check, ...]) -> Check:
     """No policy in force: because there is none, or because it cannot be had."""
     title = f"MTA-STS of {found.domain}"
-    publish = (
+    publish: tuple[Publish, ...] = (
         sts_policy(found.domain, StsMode.TESTING, hosts, FIRST_MAX_AGE_SECONDS),
         sts_txt(found.domain, seen.at),
     )
     advice = BEGIN.replace("{domain}", found.domain)
+    if not hosts:
+        publish, advice = (), ""  # without a known mail host there is nothing to list
     if found.txt_parsed is not None and found.txt_parsed.status is TxtStatus.NONE:
         return Check("mta-sts", Status.INFO, title, "no policy published", advice=advice, publish=publish, children=children)
     said = "a policy is announced and none can be had: mail goes without MTA-STS, except under MtaStsMode Mandatory"
@@ -99,7 +101,7 @@ def _policy(seen: Seen, found: StsEvidence) -> list[Check]:
     fresh = seen.fresh_sts if seen.fresh_sts is not None and seen.fresh_sts.domain == found.domain else found
     failure = fresh.failure or found.failure
     if fresh.policy is not None:
-        facts = (*(f"mx {pattern}" for pattern in fresh.policy.mx), f"max_age {fresh.policy.max_age_seconds}")
+        facts = (*few([f"mx {pattern}" for pattern in fresh.policy.mx]), f"max_age {fresh.policy.max_age_seconds}")
         said = f"{fresh.policy.mode.value}, readable"
         if fresh.policy.mode is not StsMode.NONE and fresh.policy.max_age_seconds < FIRST_MAX_AGE_SECONDS:
             advice = f"A max_age under a day is soon forgotten: publish {FIRST_MAX_AGE_SECONDS} or more, a week to a year."
@@ -123,9 +125,9 @@ def _host(seen: Seen, found: StsEvidence, host: str, hosts: tuple[str, ...]) -> 
     pattern = match(host, found.policy.mx)
     if pattern is not None:
         return Check("sts-host", Status.OK, host, f"covered by mx: {pattern}")
-    said = f"not covered by any of: {', '.join(found.policy.mx)}"
-    kept = tuple(item for item in found.policy.mx if any(match(name, (item,)) for name in hosts))
-    policy = sts_policy(found.domain, found.policy.mode, (*kept, *(name for name in hosts if match(name, kept) is None)))
+    said = f"not covered by any of: {', '.join(few(found.policy.mx))}"
+    missing = [name for name in hosts if match(name, found.policy.mx) is None]
+    policy = sts_policy(found.domain, found.policy.mode, (*found.policy.mx, *missing))
     advice = "Add the host to the policy and give the TXT record a new id. A wildcard covers exactly one label."
     return Check("sts-host", Status.ERROR, host, said, advice=advice, publish=(policy, sts_txt(found.domain, seen.at)))
 
@@ -143,6 +145,8 @@ def rpt_check(seen: Seen) -> Check:
         case RptStatus.OK:
             return Check("tls-rpt", Status.OK, title, f"reports go to {', '.join(judged.rua)}")
         case RptStatus.NONE:
+            if not seen.hosts:
+                return Check("tls-rpt", Status.INFO, title, "none")
             advice = "Publish it: senders then tell you of failures before your partners do."
             return Check("tls-rpt", Status.INFO, title, "none: nobody is told of failures", advice=advice, publish=publish)
         case RptStatus.INVALID:

@@ -14,7 +14,7 @@ from sealroute.base.certs import Certificate
 from sealroute.base.chain import TrustRoots, verify_pkix
 from sealroute.policy.reasons import Finding, Side
 from sealroute.policy.requirement import HandshakeFacts
-from sealroute.services.analysis.model import AddressSeen, Check, HostSeen, Seen, Status, Whose
+from sealroute.services.analysis.model import AddressSeen, Check, HostSeen, Seen, Status, Whose, few
 
 MAX_CERTIFICATES = 8
 EXPIRES_SOON = timedelta(days=14)
@@ -58,8 +58,7 @@ def server_check(seen: Seen, server: Server, roots: TrustRoots) -> Check:
         return Check("server", Status.ERROR, title, finding.words(), whose_of(finding), finding.reason.facts.fix)
     children = [_starttls(probe.facts)]
     if probe.facts.encrypted:
-        children += [_tls(probe.facts), _certificate(probe.facts), _pkix(probe.facts, server.host, roots)]
-    children += _judged(server)
+        children += [_tls(probe.facts), _certificate(probe.facts), _pkix(probe.facts, server.host, roots), *_judged(server)]
     if probe.refused is not None:
         children.append(_refused(probe.refused))
     took = f"connected in {probe.connect_ms:.0f} ms" if probe.connect_ms is not None else ""
@@ -111,7 +110,7 @@ def _certificate(facts: HandshakeFacts) -> Check:
     if len(chain) > MAX_CERTIFICATES:
         lines.append(f"… and {len(chain) - MAX_CERTIFICATES} more")
     leaf = chain[0]
-    names = ", ".join(leaf.dns_names or leaf.common_names) or leaf.subject or "nobody"
+    names = ", ".join(few(leaf.dns_names or leaf.common_names)) or leaf.subject or "nobody"
     dates = _dates(leaf, facts.at)
     said = f"for {names}; {dates[1]}" if dates[1] else f"for {names}"
     advice = "Renew the certificate with the same key: a 3 1 1 record then stays right." if dates[0] is not Status.OK else ""
