@@ -218,6 +218,13 @@ class FakeSession:
         self.closed = False
         self.sent: list[Transaction] = []
 
+    async def greet(self) -> Finding | None:
+        assert self.usable
+        self.replies += (("EHLO gateway.test", OK),)
+        return (
+            Finding(Reason.HOST_REJECTED, "554 no", self.target.host, ip=self.target.ip) if self.peer.lost == "ehlo" else None
+        )
+
     async def transact(self, transaction: Transaction) -> TransactionResult:
         assert self.usable
         assert not self.closed
