@@ -40,6 +40,7 @@ from sealroute.policy.requirement import (  # noqa: E402
 from sealroute.policy.table import markdown as table_markdown  # noqa: E402
 from sealroute.proto.mtasts.policy import StsPolicy  # noqa: E402
 from sealroute.proto.mtasts.txt import StsTxt  # noqa: E402
+from sealroute.services.analysis.reference import reference_markdown as analysis_markdown  # noqa: E402
 from sealroute.services.metrics import reference_markdown as metrics_markdown  # noqa: E402
 from sealroute.settings.document import example_toml  # noqa: E402
 from sealroute.settings.document import reference_markdown as settings_markdown  # noqa: E402
@@ -360,6 +361,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/cli.md": cli_markdown,
     "docs/reference/metrics.md": metrics_markdown,
     "docs/explain/mutation.md": mutation_page,
+    "docs/reference/analysis.md": analysis_markdown,
 }
 
 

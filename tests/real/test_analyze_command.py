@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sealroute.services.analysis.reference import CHECKS
 from simnet.destinations import DEMO
 from simnet.gateway import Gateway, send
 from simnet.internet import Internet
@@ -63,6 +64,7 @@ async def test_every_demo_destination_under_every_mode(lab: Lab) -> None:
             if mode["mtaStsMode"] == "Opportunistic" and mode["smtpDaneMode"] != "ReportOnly":
                 assert told(mode) == case.expected(mode["smtpDaneMode"]), (case.name, mode)
         assert record["wouldDeliver"] is case.opportunistic.startswith("delivered")
+        assert {check["id"] for check in all_checks(record["checks"])} <= set(CHECKS)
     assert lab.net.mail.messages == []
     # Sixteen pairs of modes, and every server was dialled once: those of a domain without readable MX not at all.
     hosts = sum(len(host["addresses"]) for record in records for host in record["hosts"])
@@ -161,6 +163,43 @@ async def test_codes_are_explained_without_looking_at_anything(lab: Lab) -> None
     await lab.run("analyze", "--explain", "323", "dane-good.test", ok=(2,))
     await lab.run("analyze", ok=(2,))
     await lab.run("analyze", "not a domain", ok=(2,))
+
+
+async def test_many_domains_are_counted_and_taken_up_again(lab: Lab, tmp_path: Path) -> None:
+    names = [case.destination.domain for case in DEMO]
+    (tmp_path / "partners.csv").write_text("partner,domain\n" + "".join(f"someone,{name}\n" for name in names))
+    (tmp_path / "half.txt").write_text("\n".join(names[:10]))
+    state, table, html = tmp_path / "state.jsonl", tmp_path / "rows.csv", tmp_path / "rows.html"
+    await lab.run("analyze", "--input", str(tmp_path / "half.txt"), "--state", str(state), ok=(1,))
+    dialled = lab.net.mail.dialled
+    found = json.loads(
+        await lab.run("analyze", "--input", str(tmp_path / "partners.csv"), "--state", str(state), "--csv", str(table),
+                      "--html", str(html), "--json", ok=(1,))
+    )  # fmt: skip
+    again = lab.net.mail.dialled - dialled
+    # The first ten were not dialled again; of the others the null MX has no server, and second-mx has two.
+    assert again == len(names) - 10
+    rows = {row["domain"]: row for row in found["domains"]}
+    assert list(rows) == names
+    for case in DEMO:
+        row = rows[case.destination.domain]
+        assert row["would_deliver"] is case.opportunistic.startswith("delivered")
+        assert row["dane_mandatory"] is case.mandatory.startswith("delivered")
+        assert (row["standing"] == "broken") is not case.opportunistic.startswith("delivered")
+    held = sum(not case.opportunistic.startswith("delivered") for case in DEMO)
+    assert found["summary"]["standings"] == {
+        "unknown": 0, "broken": held, "dane": 4, "sts-enforce": 1, "sts-testing": 1, "neither": len(DEMO) - held - 6
+    }  # fmt: skip
+    assert sum(cause["count"] for cause in found["summary"]["causes"]) == held
+    assert len(table.read_text().splitlines()) == len(names) + 1
+    assert "sts-bad-cert.test" in html.read_text()
+    shown = await lab.run("analyze", "--input", str(tmp_path / "partners.csv"), "--state", str(state), ok=(1,))
+    assert lab.net.mail.dialled - dialled == again, "everything was known"
+    assert f"{len(DEMO)} domains" in shown
+    other = ("analyze", "--input", str(tmp_path / "partners.csv"), "--state", str(state), "--dane-mode", "Mandatory")
+    await lab.run(*other, ok=(2,))
+    await lab.run("analyze", "--input", str(tmp_path / "none.txt"), ok=(2,))
+    await lab.run("analyze", "dane-good.test", "--csv", "-", ok=(2,))
 
 
 async def test_what_changed_since_a_message_was_held(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -30,6 +31,7 @@ from sealroute.services.analysis.dnssec import dnssec_check
 from sealroute.services.analysis.model import Analysis, Check, Publish, Seen, Status, Whose, Would, few
 from sealroute.services.analysis.model import Outcome as Ours
 from sealroute.services.analysis.record import analysis_record
+from sealroute.services.analysis.reference import reference_markdown
 from sealroute.services.compare_resolvers import Compared
 from sealroute.services.explain import CAUSES, explain
 from sealroute.services.sts_caches import OnlyRead
@@ -304,3 +306,14 @@ def test_the_record_is_plain_and_says_what_was_asked() -> None:
     assert record["wouldDeliver"] is True
     assert record["modes"][0]["inForce"] is True
     assert record["checks"][0]["children"][0]["publish"] == [{"where": EVIL, "lines": [EVIL, EVIL]}]
+
+
+def test_every_key_of_the_record_is_documented() -> None:
+    text = reference_markdown()
+    record = analysis_record(analysis())
+    nested = {"modes": record["modes"][0], "checks": record["checks"][0]}
+    for key in record:
+        assert f"`{key}" in text, key
+    for name, value in nested.items():
+        for key in value:
+            assert re.search(rf"\| [^|]*`{name}\[\][^|]*\b{key}\b", text), f"{name}[].{key}"

@@ -36,12 +36,21 @@ A zone, policy or certificate may have changed since.</footer>
 def page(reports: Sequence[Report]) -> str:
     """The whole file."""
     names = ", ".join(report.analysis.domain for report in reports[:3]) + (", …" if len(reports) > 3 else "")
-    parts = [_HEAD.format(title=_text(f"Mail security of {names}"), style=STYLE)]
-    parts += (part for report in reports for part in _report(report))
-    return "".join([*parts, _FOOT])
+    parts = (part for report in reports for part in _report(report))
+    return "".join([open_page(f"Mail security of {names}"), *parts, close_page()])
 
 
-def _text(words: str) -> str:
+def open_page(title: str) -> str:
+    """Everything before the content."""
+    return _HEAD.format(title=escaped(title), style=STYLE)
+
+
+def close_page() -> str:
+    """Everything after the content."""
+    return _FOOT
+
+
+def escaped(words: str) -> str:
     """Foreign text: escaped, control characters spelled out."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words)
     return escape(shown, quote=True)
@@ -50,7 +59,7 @@ def _text(words: str) -> str:
 def _report(report: Report) -> Iterator[str]:
     analysis = report.analysis
     yield "<main>"
-    yield f"<h1>{_text(analysis.domain)}</h1>"
+    yield f"<h1>{escaped(analysis.domain)}</h1>"
     yield f'<p class="when">Looked at on {f"{analysis.seen.at:%Y-%m-%d %H:%M:%S}Z"}; no mail was sent.</p>'
     for outcome in analysis.in_force:
         yield from _headline(outcome)
@@ -69,34 +78,34 @@ def _report(report: Report) -> Iterator[str]:
 
 
 def _headline(outcome: Outcome) -> Iterator[str]:
-    yield f'<section class="verdict {outcome.would.value}"><p><strong>{_text(headline(outcome).capitalize())}</strong> '
-    yield f"under {_text(modes_of(outcome))}</p><p>{_text(outcome.sentence)}</p>"
+    yield f'<section class="verdict {outcome.would.value}"><p><strong>{escaped(headline(outcome).capitalize())}</strong> '
+    yield f"under {escaped(modes_of(outcome))}</p><p>{escaped(outcome.sentence)}</p>"
     if outcome.finding is not None:
-        yield f"<p>Who can fix it: {_text(outcome.finding.reason.facts.side.value)}</p>"
+        yield f"<p>Who can fix it: {escaped(outcome.finding.reason.facts.side.value)}</p>"
     yield "</section>"
 
 
 def _changes(report: Report) -> Iterator[str]:
-    yield f"<h2>What changed since {_text(report.recorded_at)}</h2>"
+    yield f"<h2>What changed since {escaped(report.recorded_at)}</h2>"
     if not report.changes:
         yield "<p>Nothing: DNS, policy and certificates are as they were.</p>"
         return
     yield "<table><thead><tr><th></th><th>then</th><th>now</th></tr></thead><tbody>"
     for change in report.changes:
-        yield f"<tr><th>{_text(change.what)}</th><td>{_text(change.then)}</td><td>{_text(change.now)}</td></tr>"
+        yield f"<tr><th>{escaped(change.what)}</th><td>{escaped(change.then)}</td><td>{escaped(change.now)}</td></tr>"
     yield "</tbody></table>"
 
 
 def _todo(todo: Todo) -> Iterator[str]:
     check = todo.check
-    yield f'<li id="todo-{todo.number}" class="{check.status.value}"><p><strong>{_text(todo.about)}</strong> '
-    yield f'<span class="whose">{_text(check.whose.value)}</span></p>'
+    yield f'<li id="todo-{todo.number}" class="{check.status.value}"><p><strong>{escaped(todo.about)}</strong> '
+    yield f'<span class="whose">{escaped(check.whose.value)}</span></p>'
     if check.said:
-        yield f"<p>{MARKS[check.status]} {_text(check.said)}</p>"
-    yield f"<p>{_text(check.advice)}</p>"
+        yield f"<p>{MARKS[check.status]} {escaped(check.said)}</p>"
+    yield f"<p>{escaped(check.advice)}</p>"
     for item in check.publish:
-        lines = "\n".join(map(_text, item.lines))
-        yield f'<p class="where">{_text(item.where)}</p><pre>{lines}</pre>'
+        lines = "\n".join(map(escaped, item.lines))
+        yield f'<p class="where">{escaped(item.where)}</p><pre>{lines}</pre>'
     yield "</li>"
 
 
@@ -113,7 +122,7 @@ def _matrix(report: Report) -> Iterator[str]:
     if found:
         total = len(report.analysis.outcomes)
         items = "".join(
-            f"<li>{_text(sentence)} <small>({count} of {total} pairs of modes)</small></li>" for sentence, count in found
+            f"<li>{escaped(sentence)} <small>({count} of {total} pairs of modes)</small></li>" for sentence, count in found
         )
         yield f'<ul class="reasons">{items}</ul>'
 
@@ -122,7 +131,7 @@ def _cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return "<td>–</td>"
     asked = " asked" if outcome.in_force else ""
-    return f'<td class="{outcome.would.value}{asked}">{_text(cell(outcome))}</td>'
+    return f'<td class="{outcome.would.value}{asked}">{escaped(cell(outcome))}</td>'
 
 
 def _legend() -> str:
@@ -131,13 +140,13 @@ def _legend() -> str:
 
 def _check(check: Check, numbers: dict[int, int]) -> Iterator[str]:
     whose, number = whose_words(check), numbers.get(id(check))
-    yield f'<li><span class="mark {check.status.value}">{MARKS[check.status]}</span> <strong>{_text(check.title)}</strong>'
-    yield f" {_text(check.said)}" if check.said else ""
-    yield f' <span class="whose">{_text(whose)}</span>' if whose else ""
+    yield f'<li><span class="mark {check.status.value}">{MARKS[check.status]}</span> <strong>{escaped(check.title)}</strong>'
+    yield f" {escaped(check.said)}" if check.said else ""
+    yield f' <span class="whose">{escaped(whose)}</span>' if whose else ""
     yield f' <a class="to" href="#todo-{number}">→ {number}</a>' if number else ""
     if check.facts or check.children:
         yield "<ul>"
-        yield from (f'<li class="fact">{_text(fact)}</li>' for fact in check.facts)
+        yield from (f'<li class="fact">{escaped(fact)}</li>' for fact in check.facts)
         for child in check.children:
             yield from _check(child, numbers)
         yield "</ul>"

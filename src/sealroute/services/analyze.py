@@ -88,12 +88,19 @@ class Analyzer:
         return f"<Analyzer {self._probes!r}>"
 
     async def run(
-        self, domain: str, connector: Connector, *, asked: Sequence[Modes] = (), modes: Sequence[Modes] = ALL_MODES
+        self,
+        domain: str,
+        connector: Connector,
+        *,
+        asked: Sequence[Modes] = (),
+        modes: Sequence[Modes] = ALL_MODES,
+        chain_of_trust: bool = True,
     ) -> Analysis:
         """Analyse one domain (in compared form) as mail through this connector meets it.
 
-        `asked`: the modes in question, the connector's own if empty; they are run whether or not `modes` has them.  Raises
-        SealrouteError only for what our own store does.
+        `asked`: the modes in question, the connector's own if empty; they are run whether or not `modes` has them.
+        Without `chain_of_trust` keys and signatures are not looked up for show, nor a kept policy fetched anew; verdicts
+        are the same.  Raises SealrouteError only for what our own store does.
         """
         engine, loop = self._engine, asyncio.get_running_loop()
         started = loop.time()
@@ -109,7 +116,9 @@ class Analyzer:
                 asyncio.gather(*(self._dial_all(gather, domain, _under(connector, pair)) for pair in wanted)),
             )
             seen, outcomes = await asyncio.gather(
-                self._seen(domain, connector, plan, dns, judging),
+                self._seen(domain, connector, plan, dns, judging)
+                if chain_of_trust
+                else self._glance(domain, connector, plan, dns, judging),
                 asyncio.gather(*(self._outcome(gather, domain, _under(connector, m), judging) for m in wanted)),
             )
             outcomes = [replace(outcome, in_force=outcome.modes in in_question) for outcome in outcomes]
@@ -147,6 +156,13 @@ class Analyzer:
             self._fresh(plan),
         )
         return Seen(domain, self._engine.clock.now(), connector, plan, tuple(hosts), zones, signed, rpt, fresh)
+
+    async def _glance(self, domain: str, connector: Connector, plan: Plan, dns: AskedOnce, judging: _Judging) -> Seen:
+        """The same without what is only for show."""
+        hosts, rpt = await asyncio.gather(
+            asyncio.gather(*(self._host(host, judging) for host in plan.hosts)), dns.txt(f"_smtp._tls.{domain}")
+        )
+        return Seen(domain, self._engine.clock.now(), connector, plan, tuple(hosts), rpt=rpt)
 
     async def _fresh(self, plan: Plan) -> StsEvidence | None:
         kept = next((item for item in plan.evidence.sts if item.source is Source.CACHED), None)

@@ -14,13 +14,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import domain as compared_form
 from sealroute.faces.analysis_words import Report
+from sealroute.faces.cli import analyze_options as options
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.explained import show_explained
@@ -62,41 +63,19 @@ class Wanted:
 @app.command(epilog="--config FILE names the configuration file, before or after the command.")
 def analyze(
     ctx: typer.Context,
-    domains: Annotated[
-        list[str] | None, typer.Argument(metavar="[DOMAIN]...", help="Recipient domains.", show_default=False)
-    ] = None,
-    connector: Annotated[
-        str | None,
-        typer.Option(help="As mail through this connector (name or GUID) meets it: its modes, routing, TlsSettings."),
-    ] = None,
-    dane_mode: Annotated[
-        SmtpDaneMode | None, typer.Option(case_sensitive=False, help="The SmtpDaneMode in question.", show_default=False)
-    ] = None,
-    sts_mode: Annotated[
-        MtaStsMode | None, typer.Option(case_sensitive=False, help="The MtaStsMode in question.", show_default=False)
-    ] = None,
-    from_trace: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ID",
-            help="A message's trace id: its domains through its connector, and what changed since its last attempt.",
-        ),
-    ] = None,
-    resolver: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ADDRESS", help="Ask this resolver (ip or ip@port) as well, and show where they differ. Repeatable."
-        ),
-    ] = None,
-    explain: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Explain a code (4.7.323, 323) or keyword (tlsa-invalid), and do nothing else."),
-    ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report that can be sent to the partner.")] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=300, help="The longest that one look-up, connection or reply may take, in seconds."),
-    ] = None,
+    domains: options.Domains = None,
+    connector: options.ConnectorOption = None,
+    dane_mode: options.DaneMode = None,
+    sts_mode: options.StsMode = None,
+    from_trace: options.FromTrace = None,
+    resolver: options.ResolverOption = None,
+    explain: options.Explain = None,
+    html: options.Html = None,
+    timeout: options.Timeout = None,
+    source: options.Input = None,
+    state: options.StateFile = None,
+    csv: options.Csv = "",
+    at_once: options.AtOnce = 30,
     as_json: screen.JsonFlag = False,
 ) -> None:
     """Say what delivery would do with mail for a domain now, under each mode, and why. Sends no mail.
@@ -110,6 +89,14 @@ def analyze(
             raise OperatorError.one("--explain", "it stands alone.", "Leave the domains out.")
         show_explained(explain, as_json=as_json)
         return
+    if source is not None:
+        if domains or from_trace or resolver:
+            raise OperatorError.one("--input", "domains come from it alone.", "Leave DOMAIN, --from-trace and --resolver out.")
+        raise typer.Exit(
+            _bulk(context, (source, connector, dane_mode, sts_mode), (state, csv, html), (at_once, timeout), as_json)
+        )
+    if state is not None or csv:
+        raise OperatorError.one("--state, --csv", "they go with --input.", "Leave them out, or give --input.")
     targets = _targets(context, domains or [], connector, from_trace)
     resolvers = tuple(resolver or ())
     if len(resolvers) > MAX_RESOLVERS:
@@ -151,6 +138,21 @@ def _connector(context: Context, identity: str | None, domain: str) -> Connector
 
     found = configure.find(context.connectors, context.organization, identity)
     return exempt.in_force(context.exceptions, found, domain, context.now())
+
+
+def _bulk(
+    context: Context,
+    asked: tuple[str, str | None, SmtpDaneMode | None, MtaStsMode | None],
+    files: tuple[Path | None, str, Path | None],
+    limits: tuple[int, float | None],
+    as_json: bool,
+) -> int:
+    from sealroute.faces.cli.survey import Bulk, run_bulk
+
+    source, identity, dane, sts = asked
+    connector = _connector(context, identity, "")
+    modes = (dane or connector.smtp_dane_mode, sts or connector.mta_sts_mode)
+    return run_bulk(context, Bulk(source, connector, modes, *files, *limits), as_json=as_json)
 
 
 # ------------------------------------------------------------------------------------------------------------ running it
