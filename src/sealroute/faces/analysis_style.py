@@ -20,6 +20,8 @@ ol > li { margin: .9rem 0; }
 table { border-collapse: collapse; width: 100%; }
 th, td { border: 1px solid var(--line); padding: .35rem .6rem; text-align: left; vertical-align: top; overflow-wrap: anywhere; }
 thead th { background: var(--soft); font-weight: 600; }
+thead th, td.short { white-space: nowrap; }
+.domains tbody th { min-width: 13rem; font-weight: 600; }
 .matrix td.deliver { color: var(--ok); } .matrix td.hold { color: var(--warning); } .matrix td.return { color: var(--error); }
 .matrix td.asked { font-weight: 700; outline: 2px solid currentColor; outline-offset: -2px; }
 .checks, .checks ul { list-style: none; margin: 0; padding-left: 1.2rem; }

@@ -28,7 +28,7 @@ def _body(rows: Sequence[Row]) -> Iterator[str]:
         for reason, side, count in summary.causes:
             yield f"<tr><td>{count}</td><td>{escaped(reason)}</td><td>{escaped(side)}</td></tr>"
         yield "</tbody></table>"
-    yield "<h2>Domains</h2><table><thead><tr><th>domain</th><th>standing</th><th>MTA-STS</th><th>TLS-RPT</th>"
+    yield "<h2>Domains</h2><table class='domains'><thead><tr><th>domain</th><th>standing</th><th>MTA-STS</th><th>TLS-RPT</th>"
     yield "<th>why not better</th></tr></thead><tbody>"
     for row in sorted(rows, key=lambda item: (list(Standing).index(item.standing), item.domain)):
         yield _row(row)
@@ -39,6 +39,6 @@ def _row(row: Row) -> str:
     kind = _CLASS.get(row.standing, "info")
     rpt = "yes" if row.tls_rpt else "no"
     return (
-        f'<tr><th>{escaped(row.domain)}</th><td><span class="{kind}">{row.standing.value}</span></td>'
-        f"<td>{escaped(row.sts_mode)}</td><td>{rpt}</td><td>{escaped(row.sentence)}</td></tr>"
+        f'<tr><th>{escaped(row.domain)}</th><td class="short"><span class="{kind}">{row.standing.value}</span></td>'
+        f'<td class="short">{escaped(row.sts_mode)}</td><td>{rpt}</td><td>{escaped(row.sentence)}</td></tr>'
     )

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from sealroute.base.chain import TrustRoots
+from sealroute.base.errors import SealrouteError, StoreUnavailable
 from sealroute.base.mail import Envelope, Message, Origin, Recipient
 from sealroute.policy.attempt import Fate
 from sealroute.policy.connector import Connector
@@ -100,7 +101,7 @@ class Analyzer:
 
         `asked`: the modes in question, the connector's own if empty; they are run whether or not `modes` has them.
         Without `chain_of_trust` keys and signatures are not looked up for show, nor a kept policy fetched anew; verdicts
-        are the same.  Raises SealrouteError only for what our own store does.
+        are the same.  Raises StoreUnavailable, and nothing for what others do.
         """
         engine, loop = self._engine, asyncio.get_running_loop()
         started = loop.time()
@@ -131,11 +132,22 @@ class Analyzer:
     async def _plan(self, gather: Gather, domain: str, connector: Connector) -> Plan:
         """The plan that looks at everything and enforces nothing."""
         looking = _under(connector, (SmtpDaneMode.REPORT_ONLY, MtaStsMode.REPORT_ONLY))
-        return decide(looking, await gather.evidence(looking, domain, Wishes()), Wishes())
+        try:
+            return await _planned(gather, domain, looking)
+        except StoreUnavailable:
+            raise
+        except SealrouteError:
+            # A stored policy that cannot be read holds mail, as delivery's own outcomes say; the rest can be looked at.
+            return await _planned(gather, domain, _under(looking, (SmtpDaneMode.REPORT_ONLY, MtaStsMode.NONE)))
 
     async def _dial_all(self, gather: Gather, domain: str, connector: Connector) -> None:
         """Dial every host that the plan allows, also those that delivery reaches only when others fail."""
-        plan = decide(connector, await gather.evidence(connector, domain, Wishes()), Wishes())
+        try:
+            plan = await _planned(gather, domain, connector)
+        except StoreUnavailable:
+            raise
+        except SealrouteError:
+            return  # delivery dials nobody then
         targets = [target for host in plan.hosts for target in self._targets(host)]
         await asyncio.gather(*(self._probes.probe(target) for target in targets[:MAX_PROBES]))
 
@@ -224,6 +236,10 @@ def outcome_of(connector: Connector, settled: Settled) -> Outcome:
             finding: Finding | None = fate.finding
             host, ip = (finding.host, finding.ip) if finding else ("", "")
             return Outcome(*modes, would, None, finding, host, ip, settled.attempts)
+
+
+async def _planned(gather: Gather, domain: str, connector: Connector) -> Plan:
+    return decide(connector, await gather.evidence(connector, domain, Wishes()), Wishes())
 
 
 def _under(connector: Connector, modes: Modes) -> Connector:
