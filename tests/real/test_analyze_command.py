@@ -118,6 +118,11 @@ async def test_the_checks_say_what_is_wrong_whose_side_it_is_and_what_to_publish
     (wrong,) = await lab.analyze("sts-wrong-mx.test", ok=(1,))
     lacking = next(check for check in all_checks(wrong["checks"]) if check["id"] == "sts-host")
     assert "mx: mx.sts-wrong-mx.test" in lacking["publish"][0]["lines"]
+    top = next(check for check in wrong["checks"] if check["id"] == "mta-sts")
+    assert top["status"] == "error"
+    assert "does not cover 1 of 1 mail hosts" in top["said"]
+    judged = next(check for check in all_checks(wrong["checks"]) if check["id"] == "sts-certificate")
+    assert judged["advice"] is None, "the certificate is not what has to be repaired"
 
 
 async def test_the_screen_names_verdict_reason_and_remedy_and_fits_100_columns(lab: Lab) -> None:

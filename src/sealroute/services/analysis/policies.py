@@ -37,11 +37,15 @@ def _sts(seen: Seen, hop: Hop, found: StsEvidence) -> Check:
         children += [_host(seen, found, host, hosts) for host in hosts]
     kept = f", kept since {found.fetched_at:%Y-%m-%d %H:%M}Z" if found.source is StsSource.CACHED and found.fetched_at else ""
     ends = f", in force here until {found.expires_at:%Y-%m-%d %H:%M}Z" if found.expires_at else ""
-    said = f"policy in force: {found.policy.mode.value}, id {found.policy_id}{kept}{ends}"
+    uncovered = sum(check.id == "sts-host" and check.status is Status.ERROR for check in children)
+    missed = f"; it does not cover {uncovered} of {len(hosts)} mail hosts" if uncovered else ""
+    said = f"policy in force: {found.policy.mode.value}, id {found.policy_id}{kept}{ends}{missed}"
     match found.policy.mode:
         case StsMode.ENFORCE:
-            return Check("mta-sts", Status.OK, title, said, children=tuple(children))
+            return Check("mta-sts", Status.ERROR if uncovered else Status.OK, title, said, children=tuple(children))
         case StsMode.TESTING:
+            if uncovered:
+                return Check("mta-sts", Status.WARNING, title, said, children=tuple(children))
             publish = (sts_policy(found.domain, StsMode.ENFORCE, found.policy.mx), sts_txt(found.domain, seen.at))
             advice = "Failures are reported and hold nothing. When reports show none, publish the policy below with a new id."
             return Check("mta-sts", Status.INFO, title, said, advice=advice, publish=publish, children=tuple(children))

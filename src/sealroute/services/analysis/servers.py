@@ -29,6 +29,8 @@ class Server:
     host: str
     addresses: tuple[str, ...]
     seen: AddressSeen
+    in_policy: bool = True
+    """Whether the MTA-STS policy names the host; where it does not, that is what has to be repaired."""
 
 
 def servers_of(host: HostSeen) -> tuple[Server, ...]:
@@ -36,8 +38,9 @@ def servers_of(host: HostSeen) -> tuple[Server, ...]:
     grouped: dict[object, list[AddressSeen]] = {}
     for seen in host.addresses:
         grouped.setdefault(_key(seen), []).append(seen)
-    name = host.plan.name
-    return tuple(Server(name, tuple(item.probe.target.ip for item in same), same[0]) for same in grouped.values())
+    name, need = host.plan.name, host.plan.requirement
+    in_policy = need is None or need.sts is None or need.sts.mx_matches
+    return tuple(Server(name, tuple(item.probe.target.ip for item in same), same[0], in_policy) for same in grouped.values())
 
 
 def _key(seen: AddressSeen) -> object:
@@ -156,7 +159,16 @@ def _judged(server: Server) -> list[Check]:
         else:
             kind = f"{result.result.value}: " if result.result else ""
             whose = Whose.OURS if id_ == "tls-settings" else Whose.RECIPIENT
-            checks.append(Check(id_, Status.ERROR, title, f"does not hold: {kind}{result.detail}", whose, _ADVICE.get(id_, "")))
+            checks.append(
+                Check(
+                    id_,
+                    Status.ERROR,
+                    title,
+                    f"does not hold: {kind}{result.detail}",
+                    whose,
+                    "" if id_ == "sts-certificate" and not server.in_policy else _ADVICE.get(id_, ""),
+                )
+            )
     return checks
 
 
