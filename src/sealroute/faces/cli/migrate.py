@@ -1,8 +1,11 @@
-"""`sealroute migrate import FILE...`: connectors from Exchange's exports and Postfix's tables, all of them or none."""
+"""`sealroute migrate import | plan`: connectors from elsewhere, all or none; and the way from pinned ones to DANE."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,13 +16,15 @@ from sealroute.faces.cli.connector_show import TABLE_COLUMNS
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.output import Format, emit, emit_json, printable
 from sealroute.faces.cli.screen import JsonFlag, plural
+from sealroute.policy.connector import Connector
 from sealroute.policy.connector_json import to_record
-from sealroute.services import import_connectors
+from sealroute.services import configure, import_connectors, propose_moves
 from sealroute.services.import_connectors import File, FileFormat, ImportPlan
 from sealroute.services.importing.model import Kept, Note
+from sealroute.services.propose_moves import Proposal
 
 app = typer.Typer(
-    help="Bring connectors from Exchange Online or Postfix: import.",
+    help="Bring connectors from Exchange Online or Postfix: import; move pinned ones on: plan.",
     epilog="--config FILE names the configuration file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -95,3 +100,75 @@ def _show_notes(kept: Kept, notes: list[Note]) -> None:
         sys.stdout.write(f"\n{kept.value.capitalize()}\n")
     for note in notes:
         sys.stdout.write(printable(f"  {note}") + "\n")
+
+
+# ---------------------------------------------------------------------------------------------------------------- plan
+
+
+@app.command("plan")
+def plan_(
+    ctx: typer.Context,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Only these connectors.", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Look at the partner of every pinned connector, and propose the steps to DANE or MTA-STS. Changes nothing, sends no mail.
+
+    JSON, per connector: connector, target, why, gone (smart hosts that are no mail host today), notPinned, partners, steps.
+    """
+    context: Context = ctx.obj
+    known = context.connectors.all(context.organization)
+    if names:
+        known = [configure.find(context.connectors, context.organization, name) for name in names]
+    proposals = asyncio.run(_propose(context, propose_moves.pinned(known)))
+    if as_json:
+        emit_json([_proposal_record(item) for item in proposals])
+        return
+    if not proposals:
+        sys.stdout.write("No pinned connectors: none sends single domains to fixed smart hosts.\n")
+    for item in proposals:
+        _show_proposal(item)
+
+
+async def _propose(context: Context, connectors: Sequence[Connector]) -> list[Proposal]:
+    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    async with open_analyzer(context.settings) as (analyzer, _, _):
+        return [await propose_moves.propose(analyzer, connector) for connector in connectors]
+
+
+def _proposal_record(item: Proposal) -> dict[str, Any]:
+    return {
+        "connector": item.connector.name,
+        "target": item.target.value,
+        "why": item.why,
+        "gone": list(item.pinned_and_gone),
+        "notPinned": list(item.not_pinned),
+        "partners": [
+            {
+                "domain": partner.domain,
+                "standing": partner.row.standing.value,
+                "tlsRpt": partner.row.tls_rpt,
+                "hosts": list(partner.hosts),
+                "withoutTlsa": list(partner.without_tlsa),
+                "addresses": list(partner.addresses),
+                "tlsDomainInCertificate": dict(partner.certificates),
+            }
+            for partner in item.partners
+        ],
+        "steps": [{"what": step.what, "command": step.command or None} for step in item.steps],
+    }
+
+
+def _show_proposal(item: Proposal) -> None:
+    lines = [f"{item.connector.name}: {item.target.value}", f"  why        {item.why}"]
+    for partner in item.partners:
+        rpt = "with" if partner.row.tls_rpt else "without"
+        lines.append(f"  {partner.domain}  {partner.row.standing.value}, {rpt} TLS-RPT, hosts {', '.join(partner.hosts)}")
+        lines += [f"    certificate of {host} {'has' if has else 'lacks'} TlsDomain" for host, has in partner.certificates]
+    lines += [f"  pinned, but no mail host today: {', '.join(item.pinned_and_gone)}"] * bool(item.pinned_and_gone)
+    lines += [f"  mail host today, but not pinned: {', '.join(item.not_pinned)}"] * bool(item.not_pinned)
+    for number, step in enumerate(item.steps, 1):
+        lines.append(f"  {number}. {step.what}")
+        lines += [f"     {step.command}"] * bool(step.command)
+    sys.stdout.write(printable("\n".join(lines)) + "\n\n")
