@@ -432,6 +432,14 @@ class ConnectorStore(Protocol):
         ...
 
     def remove(self, organization: str, guid: str, actor: str) -> None: ...
+    def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
+        """All in one transaction, or none; `replaced` is (as the caller saw it, as it shall be).
+
+        `when_created` is kept as given.  Raises OperatorError when a name or GUID is taken, or a connector has changed
+        meanwhile.
+        """
+        ...
+
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         """The newest first."""
         ...

@@ -265,6 +265,9 @@ class FakeConnectors:
     def remove(self, organization: str, guid: str, actor: str) -> None:
         raise NotImplementedError
 
+    def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
+        raise NotImplementedError
+
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         return []
 

@@ -48,6 +48,12 @@ class FakeStore:
     def remove(self, organization: str, guid: str, actor: str) -> None:
         self._note("Remove", connector_from_json(self._rows.pop(guid)), None, actor)
 
+    def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
+        for _, after in replaced:
+            self.replace(after, actor)
+        for connector in added:
+            self.add(connector, actor)
+
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         return self._changes[::-1][:limit]
 

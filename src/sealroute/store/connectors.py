@@ -37,7 +37,8 @@ def utc_now() -> datetime:
 class SqlConnectors:
     """ports.ConnectorStore.
 
-    `when_created` and `when_changed` are the store's; what the caller's connector says there is ignored.
+    `when_created` and `when_changed` are the store's; what the caller's connector says there is ignored, but for an import's
+    `when_created`, which decides between two connectors of the same domain.
     """
 
     def __init__(self, database: Database, now: Callable[[], datetime] = utc_now) -> None:
@@ -58,19 +59,21 @@ class SqlConnectors:
     def add(self, connector: Connector, actor: str) -> None:
         """Raises OperatorError when the name is taken or there is no such organisation."""
         now = self._now()
-        added = replace(connector, when_created=now, when_changed=now)
         with self._database.write() as connection:
-            known = connection.scalar(select(organization.c.id).where(organization.c.id == connector.organization))
-            if known is None:
-                raise OperatorError.one("Organization", f"there is no organisation {connector.organization!r}.")
-            _refuse_taken_name(connection, added)
-            if connection.scalar(select(table.c.guid).where(table.c.guid == added.guid)) is not None:
-                raise OperatorError.one("Guid", f"there is a connector with GUID {added.guid} already.")
-            stored = _row(added)
-            connection.execute(
-                insert(table), stored | {"guid": added.guid, "organization": added.organization, "created_us": to_us(now)}
-            )
-            _record(connection, added, actor, now, "New", None, stored["parameters"])
+            _add(connection, replace(connector, when_created=now, when_changed=now), actor, now)
+
+    def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
+        """All in one transaction, or none; raises OperatorError."""
+        now = self._now()
+        with self._database.write() as connection:
+            for seen, after in replaced:
+                if _find(connection, seen.organization, seen.guid) != seen:
+                    raise OperatorError.one("Identity", f"connector {seen.name!r} was changed or removed meanwhile.")
+                # The age of the connector stays: it decides between two of the same domain.
+                _replace(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
+            for connector in added:
+                created = connector.when_created or now
+                _add(connection, replace(connector, when_created=created, when_changed=now), actor, now)
 
     def replace(self, connector: Connector, actor: str) -> None:
         """Replace by GUID; raises OperatorError when it is gone or the new name is taken."""
@@ -79,11 +82,7 @@ class SqlConnectors:
             before = _find(connection, connector.organization, connector.guid)
             if before is None:
                 raise OperatorError.one("Identity", f"there is no connector {connector.name!r} any more.", "It was removed.")
-            after = replace(connector, when_created=before.when_created, when_changed=now)
-            _refuse_taken_name(connection, after)
-            stored = _row(after)
-            connection.execute(update(table).where(table.c.guid == after.guid).values(**stored))
-            _record(connection, after, actor, now, "Set", connector_to_json(before), stored["parameters"])
+            _replace(connection, before, replace(connector, when_created=before.when_created, when_changed=now), actor)
 
     def remove(self, organization: str, guid: str, actor: str) -> None:
         """Raises OperatorError when it is gone."""
@@ -193,6 +192,28 @@ def _find(connection: Connection, organization: str, identity: str) -> Connector
     rows = connection.execute(query).all()  # two, if someone named a connector like another's GUID: the GUID decides
     rows = [row for row in rows if row.guid == identity.lower()] or list(rows)
     return _connector_of(rows[0]) if rows else None
+
+
+def _add(connection: Connection, added: Connector, actor: str, now: datetime) -> None:
+    known = connection.scalar(select(organization.c.id).where(organization.c.id == added.organization))
+    if known is None:
+        raise OperatorError.one("Organization", f"there is no organisation {added.organization!r}.")
+    _refuse_taken_name(connection, added)
+    if connection.scalar(select(table.c.guid).where(table.c.guid == added.guid)) is not None:
+        raise OperatorError.one("Guid", f"there is a connector with GUID {added.guid} already.")
+    stored = _row(added)
+    created = to_us(added.when_created or now)
+    connection.execute(insert(table), stored | {"guid": added.guid, "organization": added.organization, "created_us": created})
+    _record(connection, added, actor, now, "New", None, stored["parameters"])
+
+
+def _replace(connection: Connection, before: Connector, after: Connector, actor: str) -> None:
+    changed = after.when_changed
+    assert changed is not None
+    _refuse_taken_name(connection, after)
+    stored = _row(after)
+    connection.execute(update(table).where(table.c.guid == after.guid).values(**stored))
+    _record(connection, after, actor, changed, "Set", connector_to_json(before), stored["parameters"])
 
 
 def _refuse_taken_name(connection: Connection, connector: Connector) -> None:
