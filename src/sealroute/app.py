@@ -46,6 +46,7 @@ from sealroute.services.gather import Gather
 from sealroute.services.history import History
 from sealroute.services.ids import IdSource
 from sealroute.services.metrics import LaneState, Metrics, Sources
+from sealroute.services.observe import Observations
 from sealroute.services.plan import Plans
 from sealroute.services.probe import Probes
 from sealroute.services.schedule import Schedule, ScheduleLimits
@@ -104,7 +105,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
             lanes=lambda: LaneState(schedule.destinations.counts(), schedule.destinations.halvings, schedule.parked),
         )
     )
-    watch = Watch(metrics)
+    observations = Observations(store.observations)
+    watch = Watch(metrics, observations)
     history = History(store.history, watch.drifted)
     plans.made = history.look
     schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
@@ -119,7 +121,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, windows, _listeners(settings), None,
+        metrics, history, observations, windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
     if worker is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import FetchFailure
 from sealroute.policy.exceptions import TimedException
 from sealroute.policy.history import Drift, Remembered
+from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts
 
@@ -398,6 +399,23 @@ class HistoryStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was seen of one destination of one organisation on one day."""
+
+    organization: str
+    domain: str
+    day: Day
+
+
+class ObservationStore(Protocol):
+    """What attempts saw, shared by nodes."""
+
+    async def add(self, observed: Sequence[Observed]) -> None:
+        """Add these counts to what is kept; raises StoreUnavailable, and then none was added."""
+        ...
+
+
 # ------------------------------------------------------------------------- the store, as administrators and faces use it
 # Synchronous: the CLI calls these directly, a server calls them in a worker thread.
 
@@ -454,6 +472,14 @@ class ExceptionStore(Protocol):
 
     def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
         """The exception as it was until now; raises OperatorError when there is none in force of that id."""
+        ...
+
+
+class ObservationLog(Protocol):
+    """What attempts saw, for administrators."""
+
+    def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
+        """What was seen from a day on, by domain; of all domains when none is named."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
@@ -16,6 +16,7 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
 from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
@@ -26,6 +27,7 @@ from sealroute.ports import (
     ExceptionStore,
     Group,
     GroupState,
+    ObservationLog,
     QueueItem,
     TraceEvent,
     TraceQuery,
@@ -279,6 +281,13 @@ class NoDrift:
         return []
 
 
+class NothingObserved:
+    """ports.ObservationLog of a gateway that tried no mail yet."""
+
+    def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
+        return {}
+
+
 @dataclass
 class FakeDestinations:
     kept: list[DestinationRow] = field(default_factory=list)
@@ -298,6 +307,7 @@ class FakeStore:
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     drift: DriftLog = field(default_factory=NoDrift)
+    observations: ObservationLog = field(default_factory=NothingObserved)
     destinations: FakeDestinations = field(default_factory=FakeDestinations)
     closed: bool = False
 

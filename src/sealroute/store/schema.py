@@ -57,7 +57,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -341,4 +341,30 @@ drift_event = Table(
     Column("last_seen_us", BigInteger),
     Index("ix_drift_event_at", "at_us"),
     Index("ix_drift_event_domain", "organization", "domain"),
+)
+
+# ------------------------------------------------------------------------------ what attempts saw of DANE and MTA-STS
+
+# Attempts by destination and UTC day (policy/readiness).  Nodes add to the numbers every few seconds; of the troubles the
+# latest stays.  Deleted by age like trace rows.
+observation_day = Table(
+    "observation_day",
+    metadata,
+    Column("organization", String(64), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("day", String(10), primary_key=True),  # 2026-11-22
+    Column("attempts", BigInteger, nullable=False),
+    Column("dane_satisfied", BigInteger, nullable=False),
+    Column("dane_failed", BigInteger, nullable=False),
+    Column("dane_not_offered", BigInteger, nullable=False),
+    Column("dane_unknown", BigInteger, nullable=False),
+    Column("dane_trouble_us", BigInteger),  # the last attempt that was not satisfied, and why; null: none
+    Column("dane_trouble", Text),
+    Column("sts_satisfied", BigInteger, nullable=False),
+    Column("sts_failed", BigInteger, nullable=False),
+    Column("sts_not_offered", BigInteger, nullable=False),
+    Column("sts_unknown", BigInteger, nullable=False),
+    Column("sts_trouble_us", BigInteger),
+    Column("sts_trouble", Text),
+    Index("ix_observation_day_day", "day"),
 )

@@ -23,6 +23,7 @@ from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.history import SqlDrift, SqlHistory
 from sealroute.store.notify import Listener
+from sealroute.store.observations import SqlObservationLog, SqlObservations
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
@@ -47,6 +48,7 @@ class AdminStore:
         self.organizations = SqlOrganizations(database)
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
+        self.observations = SqlObservationLog(database)
         self.destinations = SqlDestinations(database)
 
     def close(self) -> None:
@@ -66,6 +68,7 @@ class Store:
         self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
+        self.observations = SqlObservations(self.writer)
         self.windows = SqlWindows(database, self.writer, self._readers)
         self._listener: Listener | None = None
 

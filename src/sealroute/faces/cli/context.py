@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DestinationLog,
         DriftLog,
         ExceptionStore,
+        ObservationLog,
         Organizations,
         QueueAdmin,
         Traces,
@@ -53,6 +54,8 @@ class AdminStores(Protocol):
     def exceptions(self) -> ExceptionStore: ...
     @property
     def drift(self) -> DriftLog: ...
+    @property
+    def observations(self) -> ObservationLog: ...
     @property
     def destinations(self) -> DestinationLog: ...
     def close(self) -> None: ...

@@ -56,6 +56,7 @@ COMMANDS = {
     "trace": Command("trace", "What became of a message, and why.", single=True),
     "analyze": Command("analyze", "What delivery would do with a domain's mail now, and why; sends none.", single=True),
     "drift": Command("drift", "Destinations whose DANE or MTA-STS went or came back: list, known."),
+    "readiness": Command("readiness", "Which destinations could be held to a Mandatory mode.", single=True),
     "user": Command("user", "Who may submit mail: add, list, remove."),
     "organization": Command("organization", "Owners of connectors, users and mail: add, list."),
     "dane": Command("dane", "Check a certificate chain against TLSA records.", configured=False),
