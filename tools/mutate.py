@@ -54,6 +54,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.pace": ("test_pace.py",),
     "policy.rate": ("test_rate.py",),
     "policy.readiness": ("test_readiness.py",),
+    "policy.alerts": ("test_alerts.py",),
     "policy.attempt": ("test_record.py", "test_mutants_record.py"),
     "policy.record": ("test_record.py", "test_mutants_record.py"),
     "policy.requirement": ("test_mutants_record.py", *_POLICY),

@@ -29,6 +29,7 @@ from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.history import Drift
 from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
+from sealroute.services.alert import Alerts
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.census import Census
@@ -149,6 +150,7 @@ class Gateway:
     metrics: Metrics
     history: History
     observations: Observations
+    alerts: Alerts
     windows: Windows
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
@@ -175,6 +177,7 @@ class Gateway:
         if self.link is None or self.link.worker.keeps_house:
             self._spawn("sts refresh", self.policies.refresh_loop(random.random))
             self._spawn("purge", self._purge())
+            self._spawn("alerts", self.alerts.work())
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
@@ -284,6 +287,7 @@ class Gateway:
             try:
                 await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.alerts.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.observations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.queue.sweep)

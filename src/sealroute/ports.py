@@ -12,6 +12,7 @@ from sealroute.base.dnsdata import Answer, Mx, Tlsa
 from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.mail import BodyType, Message, Recipient, Ret
 from sealroute.base.status import Reply
+from sealroute.policy.alerts import Alert, AlertState, Channel
 from sealroute.policy.attempt import Attempt, RecipientFate
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import FetchFailure
@@ -416,6 +417,26 @@ class ObservationStore(Protocol):
         ...
 
 
+class AlertStore(Protocol):
+    """What is to be told, shared by nodes; every method raises StoreUnavailable."""
+
+    async def due(self, now: datetime, channels: Sequence[Channel], limit: int, *, tests_only: bool) -> list[Alert]:
+        """What is to be sent now over these channels, the longest due first."""
+        ...
+
+    async def take(self, alert: Alert, until: datetime) -> bool:
+        """Make it ours until then, when it is tried again; False: another node has it."""
+        ...
+
+    async def note(self, identity: str, state: AlertState, error: str) -> None:
+        """Record how a try went."""
+        ...
+
+    async def mail(self, identity: str, message: Message, group: Group) -> None:
+        """Put its mail into the queue, and take it for sent, in one transaction."""
+        ...
+
+
 # ------------------------------------------------------------------------- the store, as administrators and faces use it
 # Synchronous: the CLI calls these directly, a server calls them in a worker thread.
 
@@ -480,6 +501,18 @@ class ObservationLog(Protocol):
 
     def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
         """What was seen from a day on, by domain; of all domains when none is named."""
+        ...
+
+
+class AlertLog(Protocol):
+    """What is and was to be told, for administrators."""
+
+    def all(self, organization: str, limit: int) -> list[Alert]:
+        """The newest first."""
+        ...
+
+    def add_test(self, organization: str, channels: Sequence[Channel], now: datetime) -> None:
+        """Write a test for each channel."""
         ...
 
 

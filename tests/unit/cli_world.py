@@ -11,6 +11,7 @@ from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
 from sealroute.base.mail import Recipient
 from sealroute.base.status import Enhanced, Reply
 from sealroute.faces.cli.context import Context
+from sealroute.policy.alerts import Alert, Channel
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
@@ -21,6 +22,7 @@ from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
 from sealroute.ports import (
+    AlertLog,
     Change,
     DestinationRow,
     DriftLog,
@@ -281,6 +283,16 @@ class NoDrift:
         return []
 
 
+class NothingTold:
+    """ports.AlertLog of a gateway that has told nothing."""
+
+    def all(self, organization: str, limit: int) -> list[Alert]:
+        return []
+
+    def add_test(self, organization: str, channels: Sequence[Channel], now: datetime) -> None:
+        raise NotImplementedError
+
+
 class NothingObserved:
     """ports.ObservationLog of a gateway that tried no mail yet."""
 
@@ -307,6 +319,7 @@ class FakeStore:
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     drift: DriftLog = field(default_factory=NoDrift)
+    alerts: AlertLog = field(default_factory=NothingTold)
     observations: ObservationLog = field(default_factory=NothingObserved)
     destinations: FakeDestinations = field(default_factory=FakeDestinations)
     closed: bool = False

@@ -218,6 +218,11 @@ def test_the_share_leaves_unknown_out() -> None:
     assert verdict().total == Tally()
 
 
+def test_a_day_without_a_satisfied_session_is_not_good() -> None:
+    assert Tally(satisfied=1).good
+    assert not Tally().good
+
+
 def test_of_two_troubles_the_later_stays() -> None:
     early, late = Trouble(AT, "early"), Trouble(AT + timedelta(seconds=1), "late")
     assert Tally(1, 2, 3, 4, late).plus(Tally(10, 20, 30, 40, early)) == Tally(11, 22, 33, 44, late)

@@ -368,3 +368,30 @@ observation_day = Table(
     Column("sts_trouble", Text),
     Index("ix_observation_day_day", "day"),
 )
+
+# --------------------------------------------------------------------------------------------------------- alerts
+
+# What administrators are told of changes (drift_event), one row per event and channel.  Transitions of `state`:
+#     (none) -> waiting     written together with its drift event, unless alike was told lately; or by `sealroute alerts test`
+#     waiting -> waiting    a node takes it to send it (due_us is then when it is tried again); a try that failed
+#     waiting -> sent       the webhook took it; or its mail entered the queue, in the same transaction
+#     waiting -> given-up   the webhook did not take it for a day of tries
+# Rows are deleted by age like trace rows.
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),  # empty for a test
+    Column("kind", String(16), nullable=False),  # policy/history.DriftKind, or `test`
+    Column("channel", String(16), nullable=False),  # policy/alerts.Channel
+    Column("state", String(16), nullable=False),  # policy/alerts.AlertState
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("body", Text, nullable=False),  # JSON, as the webhook gets it
+    Column("last_error", Text, nullable=False),
+    Index("ix_alert_due", "state", "due_us"),
+    Index("ix_alert_domain", "organization", "domain", "created_us"),
+    Index("ix_alert_created", "created_us"),
+)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.ports import Changed
+from sealroute.store.alerts import SqlAlertLog, SqlAlerts
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
 from sealroute.store.destinations import SqlDestinations, SqlWindows
 from sealroute.store.engine import Database, Readers, create_privately
@@ -49,6 +50,7 @@ class AdminStore:
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
         self.observations = SqlObservationLog(database)
+        self.alerts = SqlAlertLog(database)
         self.destinations = SqlDestinations(database)
 
     def close(self) -> None:
@@ -69,6 +71,7 @@ class Store:
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
         self.observations = SqlObservations(self.writer)
+        self.alerts = SqlAlerts(self.writer, self._readers, self.queue)
         self.windows = SqlWindows(database, self.writer, self._readers)
         self._listener: Listener | None = None
 

@@ -21,6 +21,7 @@ from sealroute.base.errors import OperatorError
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
     from sealroute.ports import (
+        AlertLog,
         ConnectorStore,
         DestinationLog,
         DriftLog,
@@ -54,6 +55,8 @@ class AdminStores(Protocol):
     def exceptions(self) -> ExceptionStore: ...
     @property
     def drift(self) -> DriftLog: ...
+    @property
+    def alerts(self) -> AlertLog: ...
     @property
     def observations(self) -> ObservationLog: ...
     @property

@@ -1,4 +1,4 @@
-"""What attempts saw of DANE and MTA-STS, by destination and day."""
+"""What attempts saw of DANE and MTA-STS, by destination and day; alerts about changes."""
 
 from __future__ import annotations
 
@@ -31,3 +31,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("organization", "domain", "day", name=op.f("pk_observation_day")),
     )
     op.create_index("ix_observation_day_day", "observation_day", ["day"])
+    op.create_table(
+        "alert",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("organization", sa.String(length=64), nullable=False),
+        sa.Column("domain", sa.String(length=255), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("channel", sa.String(length=16), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("created_us", sa.BigInteger(), nullable=False),
+        sa.Column("due_us", sa.BigInteger(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("last_error", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_alert")),
+    )
+    op.create_index("ix_alert_due", "alert", ["state", "due_us"])
+    op.create_index("ix_alert_domain", "alert", ["organization", "domain", "created_us"])
+    op.create_index("ix_alert_created", "alert", ["created_us"])
