@@ -47,7 +47,7 @@ class Report:
 @app.command(epilog="--config FILE names the configuration file, before or after the command.")
 def readiness(
     ctx: typer.Context,
-    domains: Annotated[list[str] | None, typer.Argument(metavar="[DOMAIN]...", show_default=False)] = None,
+    domains: Annotated[list[str] | None, typer.Argument(metavar="DOMAIN", show_default=False)] = None,
     connector: Annotated[str, typer.Option(help="Only recipient domains whose mail takes this connector.")] = "",
     days: Annotated[int, typer.Option(min=1, max=365, help="Good days that make a destination ready.")] = _DEFAULT.days,
     sessions: Annotated[
