@@ -53,6 +53,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.retry": ("test_retry.py", "test_mutants_policy.py"),
     "policy.pace": ("test_pace.py",),
     "policy.rate": ("test_rate.py",),
+    "policy.readiness": ("test_readiness.py",),
+    "policy.alerts": ("test_alerts.py",),
     "policy.attempt": ("test_record.py", "test_mutants_record.py"),
     "policy.record": ("test_record.py", "test_mutants_record.py"),
     "policy.requirement": ("test_mutants_record.py", *_POLICY),

@@ -30,13 +30,15 @@ from sealroute.net.dial import SmtpDialer
 from sealroute.net.smtp_connection import DialSettings
 from sealroute.net.smtp_in import ListenerConfig, ReceiveConfig, ReceiveLimits, SmtpIn
 from sealroute.net.tls import server_context, system_roots_pem
-from sealroute.parts import open_canary, open_fetcher, open_resolver, text_of
+from sealroute.parts import open_canary, open_fetcher, open_resolver, open_webhook, text_of
+from sealroute.policy.alerts import AlertRules
 from sealroute.policy.connector import Connector
 from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
 from sealroute.ports import Clock, Resolver
 from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
+from sealroute.services.alert import Alerts, Told
 from sealroute.services.analyze import Analyzer, Engine
 from sealroute.services.authenticate import AuthConfig, Authenticator
 from sealroute.services.bounce import Bounce, BounceConfig
@@ -46,6 +48,7 @@ from sealroute.services.gather import Gather
 from sealroute.services.history import History
 from sealroute.services.ids import IdSource
 from sealroute.services.metrics import LaneState, Metrics, Sources
+from sealroute.services.observe import Observations
 from sealroute.services.plan import Plans
 from sealroute.services.probe import Probes
 from sealroute.services.schedule import Schedule, ScheduleLimits
@@ -58,7 +61,7 @@ from sealroute.settings import Settings
 from sealroute.settings.hurry import hurried
 from sealroute.settings.inbound import Listener, ListenerKind
 from sealroute.settings.outbound import AddressFamily
-from sealroute.store.store import open_store
+from sealroute.store.store import Store, open_store
 from sealroute.supervise import Supervisor
 from sealroute.worker import Link, Together, Worker
 
@@ -104,7 +107,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
             lanes=lambda: LaneState(schedule.destinations.counts(), schedule.destinations.halvings, schedule.parked),
         )
     )
-    watch = Watch(metrics)
+    observations = Observations(store.observations)
+    watch = Watch(metrics, observations)
     history = History(store.history, watch.drifted)
     plans.made = history.look
     schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
@@ -119,7 +123,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, windows, _listeners(settings), None,
+        metrics, history, observations, _alerts(settings, store, clock, ids), windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
     if worker is not None:
@@ -129,6 +133,14 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     if settings.http.enabled:
         gateway.http = HttpServer(app, settings.http.address, settings.http.port, listening)
     return gateway
+
+
+def _alerts(settings: Settings, store: Store, clock: Clock, ids: IdSource) -> Alerts:
+    """Who is told of changes; the store writes alerts for nobody else."""
+    wanted = settings.alerts
+    told = Told(settings.hostname, settings.postmaster, wanted.mail_to, open_webhook(settings), wanted.quiet)
+    store.history.alerts = AlertRules(told.channels, wanted.repeat_after)
+    return Alerts(store.alerts, told, clock, ids)
 
 
 def _engine(

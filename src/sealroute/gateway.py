@@ -29,11 +29,13 @@ from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.history import Drift
 from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
+from sealroute.services.alert import Alerts
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.census import Census
 from sealroute.services.history import History
 from sealroute.services.metrics import Metrics, QueueState
+from sealroute.services.observe import Observations
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
@@ -106,13 +108,15 @@ class Choosing:
 
 
 class Watch:
-    """Reads what was settled, for the log and the metrics."""
+    """Reads what was settled, for the log, the metrics and the readiness report."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, observations: Observations) -> None:
         self._metrics = metrics
+        self._observations = observations
 
     def settled(self, message: Message, settled: Settled) -> None:
         self._metrics.observe(settled)
+        self._observations.note(message.organization, settled.attempts)
         for event in settled.events:
             log.info(
                 event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
@@ -145,6 +149,8 @@ class Gateway:
     authenticator: Authenticator
     metrics: Metrics
     history: History
+    observations: Observations
+    alerts: Alerts
     windows: Windows
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
@@ -171,9 +177,11 @@ class Gateway:
         if self.link is None or self.link.worker.keeps_house:
             self._spawn("sts refresh", self.policies.refresh_loop(random.random))
             self._spawn("purge", self._purge())
+            self._spawn("alerts", self.alerts.work())
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
+        self._spawn("observations", self.observations.work())
         self._spawn("windows", self.windows.work())
         self._spawn("schedule", self.schedule.work())
         self._spawn("census", self.census.keep())
@@ -207,6 +215,7 @@ class Gateway:
             await self.http.stop()
         with contextlib.suppress(SealrouteError):  # a memory that is lost is made again
             await self.history.flush()
+            await self.observations.flush()
             await self.windows.flush()
         await self.sessions.close()
         await self.policies.close()
@@ -278,6 +287,8 @@ class Gateway:
             try:
                 await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.alerts.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.observations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.queue.sweep)
             except SealrouteError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sealroute.net.webhook import Webhook
     from sealroute.ports import Clock, PolicyFetcher, Resolver, ShowingResolver
     from sealroute.services.canary import Canary
     from sealroute.services.compare_resolvers import Witness
@@ -126,6 +127,26 @@ def open_fetcher(settings: Settings, resolver: Resolver) -> PolicyFetcher:
         allow_private=settings.delivery.allow_private_destinations,
     )
     return HttpsPolicyFetcher(resolver, context, rules)
+
+
+def open_webhook(settings: Settings) -> Webhook | None:
+    """Where alerts are posted; None: nowhere.  Raises OperatorError when the secret or the authorities cannot be read."""
+    from sealroute.base.errors import OperatorError
+
+    wanted = settings.alerts
+    if wanted.webhook_url is None or wanted.webhook_secret_file is None:
+        return None
+    from sealroute.net.tls import policy_client_context
+    from sealroute.net.webhook import Webhook
+
+    path = wanted.webhook_secret_file
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise OperatorError.one("alerts.webhook_secret_file", f"{path} cannot be read: {error.strerror}.") from None
+    if not secret:
+        raise OperatorError.one("alerts.webhook_secret_file", f"{path} is empty.", "`openssl rand -hex 32` makes a secret.")
+    return Webhook(wanted.webhook_url, secret, policy_client_context(text_of(wanted.webhook_ca_file)))
 
 
 @contextlib.asynccontextmanager

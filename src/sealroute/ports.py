@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Any, Protocol
 
@@ -12,11 +12,13 @@ from sealroute.base.dnsdata import Answer, Mx, Tlsa
 from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.mail import BodyType, Message, Recipient, Ret
 from sealroute.base.status import Reply
+from sealroute.policy.alerts import Alert, AlertState, Channel
 from sealroute.policy.attempt import Attempt, RecipientFate
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import FetchFailure
 from sealroute.policy.exceptions import TimedException
 from sealroute.policy.history import Drift, Remembered
+from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts
 
@@ -398,6 +400,43 @@ class HistoryStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was seen of one destination of one organisation on one day."""
+
+    organization: str
+    domain: str
+    day: Day
+
+
+class ObservationStore(Protocol):
+    """What attempts saw, shared by nodes."""
+
+    async def add(self, observed: Sequence[Observed]) -> None:
+        """Add these counts to what is kept; raises StoreUnavailable, and then none was added."""
+        ...
+
+
+class AlertStore(Protocol):
+    """What is to be told, shared by nodes; every method raises StoreUnavailable."""
+
+    async def due(self, now: datetime, channels: Sequence[Channel], limit: int, *, tests_only: bool) -> list[Alert]:
+        """What is to be sent now over these channels, the longest due first."""
+        ...
+
+    async def take(self, alert: Alert, until: datetime) -> bool:
+        """Make it ours until then, when it is tried again; False: another node has it."""
+        ...
+
+    async def note(self, identity: str, state: AlertState, error: str) -> None:
+        """Record how a try went."""
+        ...
+
+    async def mail(self, identity: str, message: Message, group: Group) -> None:
+        """Put its mail into the queue, and take it for sent, in one transaction."""
+        ...
+
+
 # ------------------------------------------------------------------------- the store, as administrators and faces use it
 # Synchronous: the CLI calls these directly, a server calls them in a worker thread.
 
@@ -462,6 +501,26 @@ class ExceptionStore(Protocol):
 
     def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
         """The exception as it was until now; raises OperatorError when there is none in force of that id."""
+        ...
+
+
+class ObservationLog(Protocol):
+    """What attempts saw, for administrators."""
+
+    def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
+        """What was seen from a day on, by domain; of all domains when none is named."""
+        ...
+
+
+class AlertLog(Protocol):
+    """What is and was to be told, for administrators."""
+
+    def all(self, organization: str, limit: int) -> list[Alert]:
+        """The newest first."""
+        ...
+
+    def add_test(self, organization: str, channels: Sequence[Channel], now: datetime) -> None:
+        """Write a test for each channel."""
         ...
 
 

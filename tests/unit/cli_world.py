@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
@@ -12,21 +12,25 @@ from sealroute.base.mail import Recipient
 from sealroute.base.status import Enhanced, Reply
 from sealroute.base.times import rfc3339
 from sealroute.faces.cli.context import Context
+from sealroute.policy.alerts import Alert, Channel
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate, Timings
 from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
 from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
 from sealroute.ports import (
+    AlertLog,
     Change,
     DestinationRow,
     DriftLog,
     ExceptionStore,
     Group,
     GroupState,
+    ObservationLog,
     QueueItem,
     Told,
     TraceEvent,
@@ -285,6 +289,23 @@ class NoDrift:
         return []
 
 
+class NothingTold:
+    """ports.AlertLog of a gateway that has told nothing."""
+
+    def all(self, organization: str, limit: int) -> list[Alert]:
+        return []
+
+    def add_test(self, organization: str, channels: Sequence[Channel], now: datetime) -> None:
+        raise NotImplementedError
+
+
+class NothingObserved:
+    """ports.ObservationLog of a gateway that tried no mail yet."""
+
+    def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
+        return {}
+
+
 @dataclass
 class FakeDestinations:
     kept: list[DestinationRow] = field(default_factory=list)
@@ -330,6 +351,8 @@ class FakeStore:
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     drift: DriftLog = field(default_factory=NoDrift)
+    alerts: AlertLog = field(default_factory=NothingTold)
+    observations: ObservationLog = field(default_factory=NothingObserved)
     destinations: FakeDestinations = field(default_factory=FakeDestinations)
     reports: FakeReports = field(default_factory=FakeReports)
     closed: bool = False

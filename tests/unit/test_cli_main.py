@@ -243,10 +243,10 @@ def test_config_show_can_be_loaded_again(text: str, capsys: Capture) -> None:
 
 
 def test_config_show_hides_the_stores_password(capsys: Capture) -> None:
-    Path("sealroute.toml").write_text("[store]\nurl = 'postgresql+psycopg://me:secret@db.example/q'")
+    Path("sealroute.toml").write_text("[store]\nurl = 'postgresql+psycopg://me:hunter2@db.example/q'")
     assert run(["config", "show", "--json"]) == 0
     out = capsys.readouterr().out
-    assert "secret" not in out
+    assert "hunter2" not in out
     assert json.loads(out)["store"]["url"] == "postgresql+psycopg://me:***@db.example/q"
 
 

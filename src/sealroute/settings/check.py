@@ -28,6 +28,10 @@ def _problems(settings: Settings) -> Iterator[Problem | None]:
         yield from _certificate(f"listeners[{index}]", listener)
     yield from _authorities("tls.ca_file", settings.tls.ca_file)
     yield from _authorities("mta_sts.ca_file", settings.mta_sts.ca_file)
+    yield from _authorities("alerts.webhook_ca_file", settings.alerts.webhook_ca_file)
+    if settings.alerts.webhook_secret_file is not None:
+        secret = _read("alerts.webhook_secret_file", settings.alerts.webhook_secret_file)
+        yield secret if isinstance(secret, Problem) else None
     if settings.resolver.kind is ResolverKind.UNBOUND:
         yield from _anchors("resolver.trust_anchor_file", settings.resolver.trust_anchor_file)
         if settings.resolver.root_hints is not None:

@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from sealroute.settings.alerts import AlertSettings
 from sealroute.settings.inbound import Auth, Limits, Listener, ListenerKind
 from sealroute.settings.outbound import Delivery, MtaSts, Ndr, Resolver, Retry, Tls
 from sealroute.settings.values import DomainName, IpAddress, MailAddress, Port, Section, choice
@@ -148,6 +149,7 @@ class Settings(Section):
     limits: Limits = Limits()
     auth: Auth = Auth()
     trace: TraceSettings = TraceSettings()
+    alerts: AlertSettings = AlertSettings()
     logging: Logging = Logging()
     http: Http = Http()
     lab: Lab = Lab()

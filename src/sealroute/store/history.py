@@ -13,8 +13,10 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, text, tuple_, update
 
 from sealroute.base.times import from_us, to_us
+from sealroute.policy.alerts import AlertRules
 from sealroute.policy.history import DaneState, Drift, DriftKind, Remembered, StsState
 from sealroute.ports import HistoryChange
+from sealroute.store.alerts import write_alerts
 from sealroute.store.engine import Database, Readers
 from sealroute.store.schema import destination_history as table
 from sealroute.store.schema import drift_event
@@ -29,6 +31,8 @@ class SqlHistory:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
+        self.alerts = AlertRules()
+        """Who is told of the events."""
 
     async def known(self, keys: Sequence[Key]) -> Mapping[Key, Remembered]:
         """What is remembered of these destinations (organisation, domain)."""
@@ -38,7 +42,7 @@ class SqlHistory:
 
     async def record(self, changes: Sequence[HistoryChange]) -> list[Drift]:
         """Keep what is remembered from now on; returns the events that were written."""
-        written: list[Drift] = await self._writer.run(Job(call=lambda connection: _record(connection, changes)))
+        written: list[Drift] = await self._writer.run(Job(call=lambda connection: _record(connection, changes, self.alerts)))
         return written
 
 
@@ -82,7 +86,7 @@ _INSERT = text(
 )
 
 
-def _record(connection: Connection, changes: Sequence[HistoryChange]) -> list[Drift]:
+def _record(connection: Connection, changes: Sequence[HistoryChange], rules: AlertRules) -> list[Drift]:
     written: list[Drift] = []
     for change in changes:
         values, before = _row(change.after), change.before
@@ -98,6 +102,7 @@ def _record(connection: Connection, changes: Sequence[HistoryChange]) -> list[Dr
             done = connection.execute(update(table).where(*unchanged).values(**values))
         if done.rowcount and change.events:
             connection.execute(insert(drift_event), [_event_row(event) for event in change.events])
+            write_alerts(connection, change.events, rules)
             written += change.events
     return written
 

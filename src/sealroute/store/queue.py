@@ -103,13 +103,17 @@ class DurableQueue:
             job.abandoned = lambda outcome: self._give_back(groups)
         await self._writer.run(job)
 
+    def arrival(self, message: Message, groups: Sequence[Group]) -> Rows:
+        """The rows of a notice, for who writes it together with something else; due at once."""
+        return [*_arrival(message, groups, None), *self._wake]
+
     async def settle(self, settled: Settled) -> None:
         """Record a run.  Raises StoreUnavailable: the group then is still active, and the caller must try again."""
         facts = self._facts(settled)
         rows = [*facts, *self._verdict(settled)]
         size = 0
         for notice, groups in settled.notices:
-            rows += [*_arrival(notice, groups, None), *self._wake]
+            rows += self.arrival(notice, groups)
             size += len(notice.content)
         await self._writer.run(Job(rows, otherwise=facts, size_bytes=size, mend=True, patient=True))
         now_us = to_us(settled.attempts[-1].at) if settled.attempts else 0

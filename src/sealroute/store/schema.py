@@ -57,7 +57,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -341,4 +341,57 @@ drift_event = Table(
     Column("last_seen_us", BigInteger),
     Index("ix_drift_event_at", "at_us"),
     Index("ix_drift_event_domain", "organization", "domain"),
+)
+
+# ------------------------------------------------------------------------------ what attempts saw of DANE and MTA-STS
+
+# Attempts by destination and UTC day (policy/readiness).  Nodes add to the numbers every few seconds; of the troubles the
+# latest stays.  Deleted by age like trace rows.
+observation_day = Table(
+    "observation_day",
+    metadata,
+    Column("organization", String(64), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("day", String(10), primary_key=True),  # 2026-11-22
+    Column("attempts", BigInteger, nullable=False),
+    Column("dane_satisfied", BigInteger, nullable=False),
+    Column("dane_failed", BigInteger, nullable=False),
+    Column("dane_not_offered", BigInteger, nullable=False),
+    Column("dane_unknown", BigInteger, nullable=False),
+    Column("dane_trouble_us", BigInteger),  # the last attempt that was not satisfied, and why; null: none
+    Column("dane_trouble", Text),
+    Column("sts_satisfied", BigInteger, nullable=False),
+    Column("sts_failed", BigInteger, nullable=False),
+    Column("sts_not_offered", BigInteger, nullable=False),
+    Column("sts_unknown", BigInteger, nullable=False),
+    Column("sts_trouble_us", BigInteger),
+    Column("sts_trouble", Text),
+    Index("ix_observation_day_day", "day"),
+)
+
+# --------------------------------------------------------------------------------------------------------- alerts
+
+# What administrators are told of changes (drift_event), one row per event and channel.  Transitions of `state`:
+#     (none) -> waiting     written together with its drift event, unless alike was told lately; or by `sealroute alerts test`
+#     waiting -> waiting    a node takes it to send it (due_us is then when it is tried again); a try that failed
+#     waiting -> sent       the webhook took it; or its mail entered the queue, in the same transaction
+#     waiting -> given-up   the webhook did not take it for a day of tries
+# Rows are deleted by age like trace rows.
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),  # empty for a test
+    Column("kind", String(16), nullable=False),  # policy/history.DriftKind, or `test`
+    Column("channel", String(16), nullable=False),  # policy/alerts.Channel
+    Column("state", String(16), nullable=False),  # policy/alerts.AlertState
+    Column("created_us", BigInteger, nullable=False),
+    Column("due_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("body", Text, nullable=False),  # JSON, as the webhook gets it
+    Column("last_error", Text, nullable=False),
+    Index("ix_alert_due", "state", "due_us"),
+    Index("ix_alert_domain", "organization", "domain", "created_us"),
+    Index("ix_alert_created", "created_us"),
 )

@@ -17,12 +17,14 @@ from pathlib import Path
 
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.ports import Changed
+from sealroute.store.alerts import SqlAlertLog, SqlAlerts
 from sealroute.store.connectors import LiveConnectors, SqlConnectors
 from sealroute.store.destinations import SqlDestinations, SqlWindows
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.history import SqlDrift, SqlHistory
 from sealroute.store.notify import Listener
+from sealroute.store.observations import SqlObservationLog, SqlObservations
 from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
@@ -48,6 +50,8 @@ class AdminStore:
         self.organizations = SqlOrganizations(database)
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
+        self.observations = SqlObservationLog(database)
+        self.alerts = SqlAlertLog(database)
         self.destinations = SqlDestinations(database)
         self.reports = SqlReports(database)
 
@@ -68,6 +72,8 @@ class Store:
         self.policies = SqlPolicyCache(self.writer, self._readers)
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
+        self.observations = SqlObservations(self.writer)
+        self.alerts = SqlAlerts(self.writer, self._readers, self.queue)
         self.windows = SqlWindows(database, self.writer, self._readers)
         self._listener: Listener | None = None
 

@@ -21,10 +21,12 @@ from sealroute.base.errors import OperatorError
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
     from sealroute.ports import (
+        AlertLog,
         ConnectorStore,
         DestinationLog,
         DriftLog,
         ExceptionStore,
+        ObservationLog,
         Organizations,
         QueueAdmin,
         ReportSource,
@@ -54,6 +56,10 @@ class AdminStores(Protocol):
     def exceptions(self) -> ExceptionStore: ...
     @property
     def drift(self) -> DriftLog: ...
+    @property
+    def alerts(self) -> AlertLog: ...
+    @property
+    def observations(self) -> ObservationLog: ...
     @property
     def destinations(self) -> DestinationLog: ...
     @property

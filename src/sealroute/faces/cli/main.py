@@ -62,6 +62,8 @@ COMMANDS = {
     "analyze": Command("analyze", "What delivery would do with a domain's mail now, and why; sends none.", single=True),
     "report": Command("report", "Reports: transit security, mail that waits long, connectors."),
     "drift": Command("drift", "Destinations whose DANE or MTA-STS went or came back: list, known."),
+    "readiness": Command("readiness", "Which destinations could be held to a Mandatory mode.", single=True),
+    "alerts": Command("alerts", "What administrators are told of changes: list, test."),
     "user": Command("user", "Who may submit mail: add, list, remove."),
     "organization": Command("organization", "Owners of connectors, users and mail: add, list."),
     "dane": Command("dane", "Check a certificate chain against TLSA records.", configured=False),

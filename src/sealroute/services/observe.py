@@ -1,0 +1,139 @@
+"""observe: count what attempts saw of DANE and MTA-STS, per recipient domain and UTC day, for the readiness report.
+
+Counted in memory and added to the store every few seconds, not with each settle: a busy domain is one row in a thousand
+settles instead of one in each, and the report does not change by what the last seconds before a crash saw.  A clean stop
+writes everything.  Nodes add to each other's numbers.  What waits is bounded: while the store cannot be written, attempts at
+further domains are not counted, and a warning says how many.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import date
+
+import structlog
+
+from sealroute.base.errors import StoreUnavailable
+from sealroute.policy.attempt import Attempt
+from sealroute.policy.readiness import Day, Mechanism, Sight, Tally, Trouble, sight_of_dane, sight_of_sts, why_not
+from sealroute.ports import ObservationStore, Observed
+
+log = structlog.get_logger("sealroute.observe")
+MAX_NOTED = 20_000
+MAX_WHY = 500
+GATHER_SECONDS = 5.0
+RETRY_SECONDS = 5.0
+_SIGHTS = {sight: number for number, sight in enumerate(Sight)}
+
+
+class _Count:
+    """One destination on one day, being counted."""
+
+    __slots__ = ("attempts", "dane", "dane_trouble", "sts", "sts_trouble")
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.dane = [0] * len(_SIGHTS)
+        self.sts = [0] * len(_SIGHTS)
+        self.dane_trouble: Trouble | None = None
+        self.sts_trouble: Trouble | None = None
+
+    def add(self, attempt: Attempt) -> None:
+        self.attempts += 1
+        if (sight := sight_of_dane(attempt)) is not None:
+            self.dane[_SIGHTS[sight]] += 1
+            if sight is not Sight.SATISFIED:
+                self.dane_trouble = _trouble(attempt, Mechanism.DANE, sight)
+        if (sight := sight_of_sts(attempt)) is not None:
+            self.sts[_SIGHTS[sight]] += 1
+            if sight is not Sight.SATISFIED:
+                self.sts_trouble = _trouble(attempt, Mechanism.MTA_STS, sight)
+
+    def day(self, day: date) -> Day:
+        return Day(day, self.attempts, _tally(self.dane, self.dane_trouble), _tally(self.sts, self.sts_trouble))
+
+
+def _tally(counts: list[int], trouble: Trouble | None) -> Tally:
+    satisfied, failed, not_offered, unknown = counts
+    return Tally(satisfied, failed, not_offered, unknown, trouble)
+
+
+def _trouble(attempt: Attempt, mechanism: Mechanism, sight: Sight) -> Trouble:
+    return Trouble(attempt.at, why_not(attempt, mechanism, sight)[:MAX_WHY])
+
+
+class Observations:
+    """The counts of a running gateway that are not written yet."""
+
+    def __init__(self, store: ObservationStore, max_noted: int = MAX_NOTED) -> None:
+        self._store = store
+        self._max = max_noted
+        self._counts: dict[tuple[str, str, date], _Count] = {}
+        self._uncounted = 0
+        self._some = asyncio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Observations {len(self._counts)} noted>"
+
+    def note(self, organization: str, attempts: Iterable[Attempt]) -> None:
+        """Count the attempts of one run."""
+        for attempt in attempts:
+            key = (organization, attempt.domain, attempt.at.date())
+            count = self._counts.get(key)
+            if count is None:
+                if len(self._counts) >= self._max:
+                    self._uncounted += 1
+                    continue
+                count = self._counts[key] = _Count()
+                self._some.set()
+            count.add(attempt)
+
+    async def work(self) -> None:
+        """Write what was counted every few seconds, for ever."""
+        while True:
+            await self._some.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                log.warning("what attempts saw could not be written", error=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def flush(self) -> None:
+        """Write all that was counted; raises StoreUnavailable, and then it is written with the next flush."""
+        self._some.clear()
+        counts, self._counts = self._counts, {}
+        if self._uncounted:
+            log.warning("attempts were not counted for the readiness report", attempts=self._uncounted)
+            self._uncounted = 0
+        observed = [
+            Observed(organization, domain, count.day(day))
+            for (organization, domain, day), count in sorted(counts.items(), key=_key)
+        ]
+        if not observed:
+            return
+        try:
+            await self._store.add(observed)
+        except BaseException:
+            self._put_back(counts)
+            raise
+
+    def _put_back(self, counts: dict[tuple[str, str, date], _Count]) -> None:
+        """What was counted meanwhile is added to what could not be written."""
+        for key, new in self._counts.items():
+            old = counts.get(key)
+            if old is None:
+                counts[key] = new
+                continue
+            old.attempts += new.attempts
+            old.dane = [a + b for a, b in zip(old.dane, new.dane, strict=True)]
+            old.sts = [a + b for a, b in zip(old.sts, new.sts, strict=True)]
+            old.dane_trouble = new.dane_trouble or old.dane_trouble
+            old.sts_trouble = new.sts_trouble or old.sts_trouble
+        self._counts = counts
+        self._some.set()
+
+
+def _key(item: tuple[tuple[str, str, date], _Count]) -> tuple[str, str, date]:
+    return item[0]

@@ -1,0 +1,116 @@
+"""What attempts saw, by destination and day: ports.ObservationStore for the gateway, ports.ObservationLog for administrators.
+
+Numbers are added to the row that is there, never put in its place, so that several nodes count together; rows are written in
+the order of their keys, so that two nodes never wait for each other in a circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, text
+
+from sealroute.base.times import from_us, to_us
+from sealroute.policy.readiness import Day, Tally, Trouble
+from sealroute.ports import Observed
+from sealroute.store.engine import Database
+from sealroute.store.schema import observation_day as table
+from sealroute.store.writer import Job, Writer
+
+_SEEN = ("satisfied", "failed", "not_offered", "unknown")
+_COUNTS = (
+    "attempts", "dane_satisfied", "dane_failed", "dane_not_offered", "dane_unknown", "sts_satisfied", "sts_failed",
+    "sts_not_offered", "sts_unknown",
+)  # fmt: skip
+
+
+def _statement() -> str:
+    columns = [column.name for column in table.columns]
+    changes = [f"{name} = observation_day.{name} + excluded.{name}" for name in _COUNTS]
+    for kind in ("dane", "sts"):
+        later = f"excluded.{kind}_trouble_us > COALESCE(observation_day.{kind}_trouble_us, 0)"
+        for name in (f"{kind}_trouble", f"{kind}_trouble_us"):
+            changes.append(f"{name} = CASE WHEN {later} THEN excluded.{name} ELSE observation_day.{name} END")
+    return (
+        f"INSERT INTO observation_day ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)}) "
+        f"ON CONFLICT (organization, domain, day) DO UPDATE SET {', '.join(changes)}"
+    )
+
+
+_ADD = text(_statement())
+
+
+class SqlObservations:
+    """ports.ObservationStore."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    async def add(self, observed: Sequence[Observed]) -> None:
+        """Add these counts to what is kept."""
+        rows = [_row(item) for item in sorted(observed, key=lambda item: (item.organization, item.domain, item.day.day))]
+        await self._writer.run(Job(call=lambda connection: _add(connection, rows)))
+
+
+def _add(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(_ADD, rows)
+
+
+class SqlObservationLog:
+    """ports.ObservationLog."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
+        """What was seen from a day on, by domain; of all domains when none is named."""
+        query = select(table).where(table.c.organization == organization, table.c.day >= since.isoformat())
+        if domains:
+            query = query.where(table.c.domain.in_(list(domains)))
+        found: dict[str, list[Day]] = {}
+        with self._database.read() as connection:
+            for row in connection.execute(query.order_by(table.c.domain, table.c.day)):
+                found.setdefault(row.domain, []).append(_day(row))
+        return found
+
+    def purge(self, before: datetime) -> int:
+        """Drop older days; returns how many rows."""
+        with self._database.write() as connection:
+            return connection.execute(delete(table).where(table.c.day < before.date().isoformat())).rowcount
+
+
+def _row(item: Observed) -> dict[str, Any]:
+    day = item.day
+    return {
+        "organization": item.organization,
+        "domain": item.domain,
+        "day": day.day.isoformat(),
+        "attempts": day.attempts,
+        **_tally_row("dane", day.dane),
+        **_tally_row("sts", day.sts),
+    }
+
+
+def _tally_row(kind: str, tally: Tally) -> dict[str, Any]:
+    why = tally.trouble.why.encode("utf-8", "replace").decode().replace("\0", "") if tally.trouble else None
+    return {
+        f"{kind}_satisfied": tally.satisfied,
+        f"{kind}_failed": tally.failed,
+        f"{kind}_not_offered": tally.not_offered,
+        f"{kind}_unknown": tally.unknown,
+        f"{kind}_trouble_us": to_us(tally.trouble.at) if tally.trouble else None,
+        f"{kind}_trouble": why,
+    }
+
+
+def _day(row: Any) -> Day:
+    return Day(date.fromisoformat(row.day), row.attempts, _tally(row._mapping, "dane"), _tally(row._mapping, "sts"))
+
+
+def _tally(row: Any, kind: str) -> Tally:
+    at_us = row[f"{kind}_trouble_us"]
+    trouble = None if at_us is None else Trouble(from_us(at_us), row[f"{kind}_trouble"])
+    satisfied, failed, not_offered, unknown = (row[f"{kind}_{name}"] for name in _SEEN)
+    return Tally(satisfied, failed, not_offered, unknown, trouble)
