@@ -1,0 +1,150 @@
+"""What a running gateway reads and remembers beside the queue: connectors, policies, destinations, alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Protocol
+
+from sealroute.base.mail import Message
+from sealroute.policy.alerts import Alert, AlertState, Channel
+from sealroute.policy.connector import Connector
+from sealroute.policy.exceptions import TimedException
+from sealroute.policy.history import Drift, Remembered
+from sealroute.policy.readiness import Day
+from sealroute.ports.queue import Group
+
+
+class Connectors(Protocol):
+    """The connectors of all organisations, readable without waiting."""
+
+    def all(self, organization: str) -> Sequence[Connector]:
+        """The latest loaded set; refreshed in the background when the store changed."""
+        ...
+
+    def exceptions(self, organization: str) -> Mapping[tuple[str, str], TimedException]:
+        """Timed exceptions by connector GUID and recipient domain, as last loaded; their date may have passed since."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPolicy:
+    """One MTA-STS policy in the persistent cache."""
+
+    domain: str
+    policy_id: str
+    text: str
+    """The policy file, parsed again on reading."""
+    fetched_at: datetime
+    expires_at: datetime
+    checked_at: datetime
+    """When the TXT record was last seen to carry this id."""
+
+
+class PolicyCache(Protocol):
+    """The persistent MTA-STS cache, shared by nodes [RFC 8461 §5.1]."""
+
+    async def get(self, domain: str) -> CachedPolicy | None: ...
+    async def put(self, policy: CachedPolicy) -> None: ...
+    async def remove(self, domain: str) -> None: ...
+    async def expiring(self, before: datetime, limit: int) -> list[CachedPolicy]:
+        """Policies that end before the moment, the first to end first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryChange:
+    """What is remembered of one destination, before and from now on, and the events that make the difference."""
+
+    before: Remembered | None
+    after: Remembered
+    events: tuple[Drift, ...] = ()
+
+
+class Reach(Enum):
+    """Whether the last run to a destination got as far as a transaction."""
+
+    REACHED = "reached"
+    UNREACHED = "unreached"
+    UNKNOWN = "unknown"
+    """There was no run yet, or it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationState:
+    """How much is sent to one destination at once, by one node."""
+
+    domain: str
+    window: int
+    """Runs at once (policy/pace)."""
+    halved: bool
+    """It was halved before, and grows slowly."""
+    reach: Reach
+    changed_at: datetime
+    why: str
+    """Of the last change, for people."""
+    node: str = ""
+    """Whose window it is; empty: of a gateway that is one process and whose node has no name."""
+
+
+class WindowStore(Protocol):
+    """Windows at rest, each node its own."""
+
+    async def load(self, node: str, limit: int) -> list[DestinationState]:
+        """Those of a node that changed last, the longest unchanged of them first."""
+        ...
+
+    async def save(self, node: str, states: Sequence[DestinationState]) -> None:
+        """Keep them instead of what was kept for the same domains."""
+        ...
+
+
+class HistoryStore(Protocol):
+    """What destinations had, shared by nodes."""
+
+    async def known(self, keys: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Remembered]:
+        """What is remembered of these destinations (organisation, domain)."""
+        ...
+
+    async def record(self, changes: Sequence[HistoryChange]) -> list[Drift]:
+        """Keep it; returns the events that were written, which are those that no other node has written before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was seen of one destination of one organisation on one day."""
+
+    organization: str
+    domain: str
+    day: Day
+
+
+class ObservationStore(Protocol):
+    """What attempts saw, shared by nodes."""
+
+    async def add(self, observed: Sequence[Observed]) -> None:
+        """Add these counts to what is kept; raises StoreUnavailable, and then none was added."""
+        ...
+
+
+class AlertStore(Protocol):
+    """What is to be told, shared by nodes; every method raises StoreUnavailable."""
+
+    async def due(self, now: datetime, channels: Sequence[Channel], limit: int, *, tests_only: bool) -> list[Alert]:
+        """What is to be sent now over these channels, the longest due first."""
+        ...
+
+    async def take(self, alert: Alert, until: datetime) -> bool:
+        """Make it ours until then, when it is tried again; False: another node has it."""
+        ...
+
+    async def note(self, identity: str, state: AlertState, error: str) -> None:
+        """Record how a try went."""
+        ...
+
+    async def mail(self, identity: str, message: Message, group: Group) -> None:
+        """Put its mail into the queue, and take it for sent, in one transaction."""
+        ...
