@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "base": {"base"},
     "proto": {"base"},
     "policy": {"base", "proto", "policy"},
-    "ports": {"base", "proto", "policy"},
+    "ports": {"base", "proto", "policy", "ports"},
     "services": {"base", "proto", "policy", "ports", "services"},
     "net": {"base", "proto", "policy", "ports", "net"},
     "store": {"base", "proto", "policy", "ports", "store"},
