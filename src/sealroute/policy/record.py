@@ -8,7 +8,7 @@ recorded by SHA-256 fingerprint, not whole.
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -16,6 +16,7 @@ from functools import cache
 from typing import Any
 
 from sealroute.base.dnsdata import Mx, Tlsa
+from sealroute.base.jsontext import encode
 from sealroute.base.status import Enhanced, Reply
 from sealroute.base.times import rfc3339
 from sealroute.policy.attempt import Attempt
@@ -30,33 +31,24 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON knows it."""
-    if value is None or isinstance(value, (str, int, float, bool)):
-        return value
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    if isinstance(value, Finding):
-        return finding_record(value)
-    if isinstance(value, HandshakeFacts):
-        return _facts_record(value)
-    if isinstance(value, (Tlsa, Reply, Enhanced)):
-        return str(value)
-    if isinstance(value, Mx):
-        return f"{value.preference} {value.host or '.'}"
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        items = ((name, getattr(value, name)) for name in _field_names(type(value)))
-        return {name: plain(item) for name, item in items if item is not None and item != "" and item != ()}
-    raise TypeError(f"{type(value).__name__} has no plain form")
+    """The value as JSON knows it; raises TypeError for a kind that has no such form."""
+    return value if type(value) in _AS_THEY_ARE else _way(value.__class__)(value)
+
+
+@cache
+def _way(kind: type) -> Callable[[Any], Any]:
+    """How values of a kind become plain: its own way, or that of what it is derived from."""
+    for base, way in _WAYS:
+        if issubclass(kind, base):
+            return way
+    if is_dataclass(kind):
+        return _object
+    raise TypeError(f"{kind.__name__} has no plain form")
+
+
+def _object(value: Any) -> dict[str, Any]:
+    items = ((name, getattr(value, name)) for name in _field_names(value.__class__))
+    return {name: plain(item) for name, item in items if item is not None and item != "" and item != ()}
 
 
 def finding_record(finding: Finding) -> dict[str, Any]:
@@ -101,7 +93,24 @@ def attempt_record(attempt: Attempt) -> dict[str, Any]:
     return record
 
 
+_AS_THEY_ARE = frozenset((type(None), str, int, float, bool))
+_WAYS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    ((tuple, list), lambda items: list(map(plain, items))),
+    (Finding, finding_record),
+    (HandshakeFacts, _facts_record),
+    ((Tlsa, Reply, Enhanced), str),
+    (Mx, lambda mx: f"{mx.preference} {mx.host or '.'}"),
+    (Enum, lambda member: member.value),
+    ((str, int, float), lambda derived: derived),
+    (datetime, rfc3339),
+    (timedelta, timedelta.total_seconds),
+    (bytes, bytes.hex),
+    (dict, lambda items: {str(key): plain(item) for key, item in items.items()}),
+)
+"""The first that fits is taken."""
+
+
 def evidence_record(evidence: Evidence) -> tuple[str, str]:
     """(digest, JSON text) of the evidence."""
-    text = json.dumps(plain(evidence), separators=(",", ":"), ensure_ascii=False)
+    text = encode(plain(evidence))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), text

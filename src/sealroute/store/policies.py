@@ -5,17 +5,21 @@ It keeps what it was given until it is replaced or removed; whether a policy has
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from sealroute.base.times import from_us, to_us
 from sealroute.ports import CachedPolicy
 from sealroute.store import statements as sql
 from sealroute.store.engine import Readers
 from sealroute.store.schema import sts_policy
+from sealroute.store.together import Together
 from sealroute.store.writer import Job, Writer
+
+_OF_DOMAINS = select(sts_policy).where(sts_policy.c.domain.in_(bindparam("domains", expanding=True)))
 
 
 class SqlPolicyCache:
@@ -24,12 +28,15 @@ class SqlPolicyCache:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
+        self._together = Together(self._read)
 
     async def get(self, domain: str) -> CachedPolicy | None:
         """The policy kept for the domain, expired or not."""
-        query = select(sts_policy).where(sts_policy.c.domain == domain)
-        row = await self._readers.run(lambda connection: connection.execute(query).one_or_none())
-        return None if row is None else _policy_of(row)
+        return await self._together.get(domain)
+
+    async def _read(self, domains: Sequence[str]) -> Mapping[str, CachedPolicy]:
+        rows = await self._readers.run(lambda connection: connection.execute(_OF_DOMAINS, {"domains": domains}).all())
+        return {row.domain: _policy_of(row) for row in rows}
 
     async def put(self, policy: CachedPolicy) -> None:
         """Keep it instead of what was kept for its domain."""

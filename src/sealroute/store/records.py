@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Row as SqlRow
 
+from sealroute.base.jsontext import encode
 from sealroute.base.mail import BodyType, Envelope, Message, Notify, Origin, Recipient, Ret
 from sealroute.base.status import Enhanced
 from sealroute.base.times import from_us, rfc3339, to_us
@@ -24,8 +25,6 @@ from sealroute.ports import Group, TraceEvent
 from sealroute.store.statements import Row
 
 T = TypeVar("T")
-
-encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 # -------------------------------------------------------------------------------------------------------- recipients
 
