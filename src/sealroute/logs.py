@@ -18,6 +18,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from sealroute.base.jsontext import encode
+
 _QUIET = {
     "uvicorn.access": logging.WARNING,
     "httpx": logging.WARNING,
@@ -107,7 +109,7 @@ def configure(level: str = "info", style: str = "json", stream: TextIO | None = 
     ]
     last: list[Processor]
     if style == "json":
-        last = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=True)]
+        last = [structlog.processors.format_exc_info, _json]
     else:
         # Rich's tracebacks show local variables, which may be passwords or content.
         plain = structlog.dev.plain_traceback
@@ -135,6 +137,17 @@ def configure(level: str = "info", style: str = "json", stream: TextIO | None = 
 
 def _with_end(_logger: object, _method: str, line: Any) -> str:
     return f"{line}\n"
+
+
+_any_json = structlog.processors.JSONRenderer(ensure_ascii=True)
+
+
+def _json(logger: object, method: str, event: structlog.typing.EventDict) -> str | bytes:
+    """The line as JSON; values that have no form there are shown as Python shows them."""
+    try:
+        return encode(event)
+    except TypeError:
+        return _any_json(logger, method, event)
 
 
 def _one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -14,16 +15,15 @@ from typing import Any
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
 
 from sealroute import ports
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.store import statements
 from sealroute.store.engine import Database
-from sealroute.store.schema import REVISION, metadata
+from sealroute.store.schema import REVISION
 from sealroute.store.statements import Statement
 from sealroute.store.store import open_store
-from sealroute.store.upgrade import MIGRATIONS, ensure_schema
+from sealroute.store.upgrade import MIGRATIONS, ensure_schema, migrate
 from tests.store_making import NOW, peek, rows, url_in
 
 TABLES = "SELECT name, sql FROM sqlite_master WHERE tbl_name <> 'alembic_version' AND sql IS NOT NULL ORDER BY name"
@@ -37,14 +37,27 @@ def _parts(found: list[Any]) -> dict[str, list[str]]:
     }
 
 
-def test_migrations_end_exactly_in_the_schema(tmp_path: Path) -> None:
-    url_in(tmp_path)
-    engine = create_engine(f"sqlite:///{tmp_path}/straight.db")
-    metadata.create_all(engine)
-    with engine.connect() as connection:
-        wanted = _parts([tuple(row) for row in connection.exec_driver_sql(TABLES)])
+def test_migrations_end_exactly_in_what_a_new_store_is_made_with(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    url_in(tmp_path)  # a new store
+    database = Database(f"sqlite:///{tmp_path}/old/sealroute.db")
+    with database.write() as connection:
+        migrate(connection)
+    database.close()
+    wanted = _parts(rows(tmp_path, TABLES))
     assert len(wanted) > 20
-    assert _parts(rows(tmp_path, TABLES)) == wanted
+    assert _parts(rows(tmp_path / "old", TABLES)) == wanted
+    for first_rows in (
+        "SELECT id, name FROM organization",
+        "SELECT * FROM counter",
+        "SELECT * FROM alembic_version",
+        "SELECT sql FROM sqlite_master WHERE name = 'alembic_version'",
+    ):
+        made, migrated = (
+            [re.sub(r"\s+", "", str(row)) for row in rows(folder, first_rows)] for folder in (tmp_path, tmp_path / "old")
+        )
+        assert made == migrated
+        assert made
 
 
 def test_the_revision_is_the_last_migration() -> None:
@@ -53,12 +66,13 @@ def test_the_revision_is_the_last_migration() -> None:
     assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
 
 
-def test_an_existing_store_opens_without_looking_at_migrations(tmp_path: Path) -> None:
+def test_a_new_store_and_an_existing_one_open_without_migrations(tmp_path: Path) -> None:
     script = (
         "import sys; from sealroute.store.store import open_store; open_store(sys.argv[1]).admin.close();"
         "sys.exit('alembic' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", script, url_in(tmp_path)], timeout=60).returncode == 0
+    for _ in ("new", "existing"):
+        assert subprocess.run([sys.executable, "-c", script, f"sqlite:///{tmp_path}/new.db"], timeout=60).returncode == 0
 
 
 def test_two_that_open_a_new_store_together_both_succeed(tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ async def test_who_comes_during_a_reading_gets_one_that_begins_later() -> None:
     second = asyncio.ensure_future(together.get("a"))
     await asyncio.sleep(0)
     shelf.gate.set()
-    assert await asyncio.gather(first, second) == [None, 7]
+    assert list(await asyncio.gather(first, second)) == [None, 7]
     assert shelf.readings == [["a"], ["a"]]
 
 

@@ -45,7 +45,7 @@ _PRAGMAS = (
     "foreign_keys = ON",
     "temp_store = MEMORY",
     "mmap_size = 0",
-    "cache_size = -8192",  # KiB per connection; what is not in it mostly is in the system's cache
+    "cache_size = -2048",  # KiB per connection; what is not in it mostly is in the system's cache
     "wal_autocheckpoint = 4096",  # pages: a message that comes and goes within 32 MiB of log is hardly copied
     "journal_size_limit = 67108864",
 )

@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.policy.attempt import Fate
 from sealroute.policy.connector import Connector
 from sealroute.ports import Changed
 from sealroute.store.engine import Database
-from sealroute.store.schema import metadata
 from sealroute.store.statements import PUT_POLICY
 from sealroute.store.store import Store, open_store
-from sealroute.store.upgrade import ensure_schema
+from sealroute.store.upgrade import ensure_schema, migrate
 from sealroute.store.writer import Job, Writer
 from simnet.nameserver import free_port
 from tests.real.gateway_world import wait_until
@@ -56,14 +55,15 @@ def _shape(server: Postgres, name: str) -> list[list[tuple[object, ...]]]:
     return [[row for row in part if "alembic" not in str(row[0])] for part in found]
 
 
-def test_migrations_end_exactly_in_the_schema(postgres: Postgres) -> None:
-    straight = postgres.empty()
-    engine = create_engine(postgres.url(straight))
-    metadata.create_all(engine)
-    engine.dispose()
-    wanted = _shape(postgres, straight)
+def test_migrations_end_exactly_in_what_a_new_store_is_made_with(postgres: Postgres) -> None:
+    old = postgres.empty()
+    database = Database(postgres.url(old))
+    with database.write() as connection:
+        migrate(connection)
+    database.close()
+    wanted = _shape(postgres, postgres.database())
     assert min(map(len, wanted)) > 15
-    assert _shape(postgres, postgres.database()) == wanted
+    assert _shape(postgres, old) == wanted
 
 
 def test_nodes_that_open_a_new_store_together_all_succeed(postgres: Postgres) -> None:
