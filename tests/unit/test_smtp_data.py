@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sealroute.proto.smtp.data import canonical, encode_data, has_lone_cr_or_lf
@@ -45,3 +47,13 @@ def test_nothing_can_end_the_message_early(content: bytes) -> None:
     back = (b"\r\n" + wire[:-3]).replace(b"\r\n.", b"\r\n")[2:]
     clean = canonical(content)
     assert back == (clean if clean.endswith(b"\r\n") else clean + b"\r\n")
+
+
+@given(st.text("\r\nab", max_size=12))
+@example("\r")
+@example("a\n\r")
+@example("\r\r\n")
+@example("a\r\n\r\n\r")
+def test_lone_cr_or_lf_is_found_wherever_it_stands(text: str) -> None:
+    content = text.encode()
+    assert has_lone_cr_or_lf(content) == bool(re.search(rb"(?<!\r)\n|\r(?!\n)", content))

@@ -3,8 +3,8 @@
 Rules that hold here:
 - A command line ends in CRLF; a bare LF or CR makes it `BadLine.BARE`.
 - Content after DATA ends at CRLF.CRLF and at nothing else [RFC 5321 §4.1.1.4]; `LF.LF` and its like are content, which
-  `has_bare_line_end` then betrays.  A receiver and a sender that disagree on this are what SMTP smuggling lives on.
-- No work per line inside content: one search for its end, one for stuffed dots, three counts.
+  data.py's `has_lone_cr_or_lf` then betrays.  A receiver and a sender that disagree on this are what SMTP smuggling lives on.
+- No work per line inside content: one search for its end, one for stuffed dots, one look at its line ends.
 - Every byte is looked at once: a search resumes where the last one stopped.
 
 How much may be held, and what to answer, is server.py's.
@@ -106,12 +106,6 @@ class InputBuffer:
                 into += view[self._pos : self._pos + taken]
         self._pos += taken
         return taken
-
-
-def has_bare_line_end(content: bytes) -> bool:
-    """True when a CR or an LF stands alone: every pair holds one of each, so the three counts must agree."""
-    pairs = content.count(b"\r\n")
-    return content.count(b"\n") != pairs or content.count(b"\r") != pairs
 
 
 def unstuff(content: bytes) -> bytes:

@@ -19,7 +19,8 @@ from sealroute.base.mail import BodyType, Envelope, Recipient
 from sealroute.base.status import Reply
 from sealroute.proto.smtp.commands import Mail, Offered, parse_mail, parse_rcpt, refusal
 from sealroute.proto.smtp.conversation import Conversation, Waiting
-from sealroute.proto.smtp.input import has_bare_line_end, unstuff
+from sealroute.proto.smtp.data import has_lone_cr_or_lf
+from sealroute.proto.smtp.input import unstuff
 from sealroute.proto.smtp.session import Event, MessageReceived, ServerLimits, SessionFacts, SessionPolicy
 
 _SENDER_OK = b"250 2.1.0 Sender OK\r\n"
@@ -186,7 +187,7 @@ class Transactions(Conversation):
                 self._fail_content(self._too_big())
                 return True
             return False
-        if has_bare_line_end(content):
+        if has_lone_cr_or_lf(content):
             self._end_failed(_BARE)
             return True
         content = unstuff(content)
@@ -242,7 +243,7 @@ class Transactions(Conversation):
             self._put(f"250 2.0.0 {self._chunk_size} octets received\r\n".encode("ascii"))
         else:
             content = bytes(self._content or b"")
-            if has_bare_line_end(content):
+            if has_lone_cr_or_lf(content):
                 self._end_failed(_BARE)
             else:
                 self._message_complete(content if not content or content.endswith(b"\r\n") else content + b"\r\n")
