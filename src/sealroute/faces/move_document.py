@@ -144,12 +144,19 @@ def _held(seen: Situation) -> str:
 
 
 def _failing(move: Move) -> Iterator[str]:
+    if move.step is MoveStep.ROLLED_BACK:
+        yield "Mail goes to the fixed smart hosts again, and the connector's own TlsSettings and TlsDomain decide."
+        return
     code = "4.7.321 to 4.7.326" if move.mechanism is Mechanism.DANE else "4.7.5, 4.4.8 or 4.7.327"
     expiry = span((move.after or move.before).message_expiration)
     yield (
         f"When {move.mechanism.value} does not hold, mail is held with {code} and tried again; after {expiry} it is returned "
-        "to its sender, who is told why. Mail is never sent without the proof."
+        "to its sender, who is told why."
     )
+    if move.step is MoveStep.OBSERVING:
+        yield f"Until {move.mode} is Mandatory, mail also goes when the partner is proven to publish nothing."
+    else:
+        yield "Mail is never sent without the proof."
     if move.step.active:
         until = "" if move.review_at is None else f" until {_moment(move.review_at)}"
         yield (

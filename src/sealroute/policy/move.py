@@ -214,7 +214,7 @@ def missing(move: Move, situation: Situation) -> tuple[str, ...]:
         return _missing_for_mandatory(move, situation)
     review = move.review_at
     if move.step is MoveStep.MANDATORY and review is not None and situation.now < review:
-        return (f"The review date {rfc3339(review)} has not come.", *_not_now(situation))
+        return (f"The review date {_second(review)} has not come.", *_not_now(situation))
     return _not_now(situation) if move.step is MoveStep.MANDATORY else ()
 
 
@@ -244,7 +244,7 @@ def _not_now(situation: Situation) -> tuple[str, ...]:
     lacks = []
     if situation.held:
         count, oldest = len(situation.held), min(item.since for item in situation.held)
-        lacks.append(f"{_count(count, 'message')} held, the oldest since {rfc3339(oldest)}.")
+        lacks.append(f"{_count(count, 'message')} held, the oldest since {_second(oldest)}.")
     if situation.not_now:
         lacks.append(f"Mandatory would not deliver now: {situation.not_now}.")
     return tuple(lacks)
@@ -267,6 +267,10 @@ def roll_back(move: Move, situation: Situation) -> str:
         f"{_count(len(held), 'message')} held, the oldest for {span(age)}; {limit}. "
         f"Why: {oldest.reason.value} at {oldest.domain}."
     )
+
+
+def _second(at: datetime) -> str:
+    return rfc3339(at.replace(microsecond=0))
 
 
 def _count(number: int, word: str) -> str:

@@ -6,6 +6,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,8 @@ def change_record(change: MoveChange, *, dry_run: bool) -> dict[str, Any]:
 def show_change(change: MoveChange, *, dry_run: bool) -> None:
     """The exact changes of a step."""
     move = change.after
-    would = "Dry run: would go" if dry_run else "Connector"
-    name = repr(move.connector_name)
-    said = f"{would}{f' on with connector {name}: ' if dry_run else f' {name} is now '}{_now(move)}."
+    name, now = repr(move.connector_name), _now(move)
+    said = f"Dry run: connector {name} would be {now}." if dry_run else f"Connector {name} is now {now}."
     sys.stdout.write(printable(said) + "\n")
     for before, after in change.replaced:
         rows = [
@@ -94,9 +94,9 @@ def show_change(change: MoveChange, *, dry_run: bool) -> None:
         ]
         emit(rows, Format.TABLE)
     for item in change.added:
-        sys.stdout.write(printable(f"Kept, disabled, as it was: {item.name!r}.") + "\n")
+        sys.stdout.write(printable(f"As it was it is kept, disabled, as {item.name!r}.") + "\n")
     for item in change.removed:
-        sys.stdout.write(printable(f"Removed: {item.name!r}.") + "\n")
+        sys.stdout.write(printable(f"{item.name!r}, which was kept for the way back, is removed.") + "\n")
     if dry_run:
         sys.stdout.write("Nothing was changed.\n")
 
@@ -132,17 +132,18 @@ def show_table(moves: Sequence[tuple[Move, Situation]]) -> None:
 
 def show_status(move: Move, seen: Situation) -> None:
     """One move in full."""
-    found, rules, total = progress(move, seen.days), move.rules, progress(move, seen.days).total
-    lines = [f"{move.connector_name}: {move.step.value}, {_now(move)}"]
+    found, rules = progress(move, seen.days), move.rules
+    total = found.total
+    lines = [f"{move.connector_name}: {move.step.value}", f"  mail goes  {_way(move)}"]
     lines.append(f"  domains    {', '.join(move.domains)}")
-    lines.append(f"  started    {_mark(move.started)}")
+    lines.append(f"  started    {_mark(replace(move.started, why=''))}")
     lines += [f"  Mandatory  {_mark(move.mandatory)}"] if move.mandatory else []
     lines += [f"  ended      {_mark(move.ended)}"] if move.ended else []
     whole = total.certain + total.unknown
     lines.append(f"  sessions   {whole}, {share_of(total)} satisfied, on {plural(found.days, 'day')}")
     if move.step is MoveStep.OBSERVING:
-        since = max(seen.now - found.counts_from, seen.now - seen.now)
-        lines.append(f"  counting   {span(since)} of {span(rules.observe)}, {found.satisfied} of {rules.sessions} sessions")
+        observed = f"{span(seen.now - found.counts_from)} of {span(rules.observe)}"
+        lines.append(f"  counting   {observed}, {found.satisfied} of {rules.sessions} sessions")
     if total.trouble is not None:
         lines.append(f"  trouble    {moment(total.trouble.at)}: {total.trouble.why}")
     lines += _active_lines(move, seen) if move.step.active else []
@@ -166,6 +167,11 @@ def _active_lines(move: Move, seen: Situation) -> list[str]:
     )
     lines.append(f"  next       {shlex.join(['sealroute', 'migrate', 'advance', move.connector_name])}  {goal}")
     return lines
+
+
+def _way(move: Move) -> str:
+    mode = "Opportunistic" if move.step is MoveStep.OBSERVING else "Mandatory"
+    return "to the fixed smart hosts" if move.step is MoveStep.ROLLED_BACK else f"by MX, {move.mode} {mode}"
 
 
 def _mark(mark: Mark) -> str:
