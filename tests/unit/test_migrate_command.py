@@ -108,6 +108,19 @@ def test_status_says_what_is_missing_and_held(tmp_path: Path, store: Store, caps
     assert file.read_text().startswith("# Connector To Contoso: from fixed smart hosts to DANE\n")
 
 
+def test_status_says_what_was_done_by_hand(tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    move = started(store)
+    now = store.admin.connectors.get("default", "To Contoso")
+    assert now is not None
+    store.admin.connectors.replace(replace(now, use_mx_record=False, smart_hosts=("192.0.2.7",)), "bob")
+    assert command(tmp_path, "status", "To Contoso") == 0
+    shown = capsys.readouterr().out
+    assert "  by hand    UseMXRecord: True -> False\n  by hand    SmartHosts: {} -> {192.0.2.7}\n" in shown
+    store.admin.connectors.remove("default", move.connector_guid, "bob")
+    assert command(tmp_path, "status", "To Contoso") == 0
+    assert "  by hand    To Contoso was removed\n" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------------------------------ the record
 
 HOSTILE = replace(MOVE, connector_name='<script>|*x*\n"', started=Mark(NOW, "eve\x1b[2J", "a | b"))

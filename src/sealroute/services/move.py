@@ -156,7 +156,10 @@ def plan_advance(
         goal = "Mandatory" if move.step is MoveStep.OBSERVING else "its end"
         problems = [Problem(f"not yet {goal}", text) for text in lacks]
         raise OperatorError(*problems, Problem("", "--force --reason TEXT goes on all the same."))
-    connector = _moved(around, move)
+    connector = moved(around, move)
+    if not connector.use_mx_record:
+        fix = "`sealroute migrate rollback` ends the move."
+        raise OperatorError.one("NAME", f"connector {connector.name!r} was pinned again by hand meanwhile.", fix)
     if move.step is MoveStep.MANDATORY:
         kept_one = around.connectors.get(around.organization, move.kept_guid)
         after = replace(move, step=MoveStep.DONE, ended=done)
@@ -174,7 +177,8 @@ def _check_reason(reason: str) -> None:
         raise OperatorError.one("--reason", f"it is not one line of at most {MAX_REASON_CHARACTERS} printable characters.")
 
 
-def _moved(around: Around, move: Move) -> Connector:
+def moved(around: Around, move: Move) -> Connector:
+    """The connector as it is now; raises OperatorError when it is gone."""
     connector = around.connectors.get(around.organization, move.connector_guid)
     if connector is None:
         fix = f"What it was is kept as {move.kept_name!r}; `sealroute connector set` can enable that."
@@ -190,7 +194,7 @@ def plan_roll_back(around: Around, move: Move, done: Mark) -> MoveChange:
     if not move.step.active:
         raise OperatorError.one("NAME", f"the move of {move.connector_name!r} has ended: it is {move.step.value}.")
     _check_reason(done.why)
-    connector = _moved(around, move)
+    connector = moved(around, move)
     fallback = around.connectors.get(around.organization, move.kept_guid)
     restored = back(connector, fallback or move.before, move.before)
     after = replace(move, step=MoveStep.ROLLED_BACK, ended=done)

@@ -13,7 +13,7 @@ import structlog
 from sealroute.base.errors import SealrouteError
 from sealroute.policy.move import Mark, Move, roll_back
 from sealroute.ports import Clock, ConnectorStore, MoveStore
-from sealroute.services.move import KNOWN_AFTER, Around, plan_roll_back, situation
+from sealroute.services.move import KNOWN_AFTER, Around, moved, plan_roll_back, situation
 
 log = structlog.get_logger("sealroute.moves")
 ACTOR = "sealroute"
@@ -52,6 +52,8 @@ class MoveWatch:
             if not move.watched(now) or not (why := roll_back(move, situation(self._moves, move, now))):
                 return None
             around = Around(self._connectors, self._moves, move.organization)
+            if not moved(around, move).use_mx_record:
+                return None  # an administrator was first, by hand
             change = plan_roll_back(around, move, Mark(now, ACTOR, why))
             if not self._moves.carry_out(change, now, ACTOR, alert=True):
                 return None  # another node was first, or an administrator: the next look sees what is there then

@@ -97,20 +97,23 @@ class SqlMoves:
         return found
 
     def held(self, move: Move, limit: int) -> list[Held]:
-        """Messages that wait after an attempt since the start, the longest waiting domain by domain."""
-        since = func.min(attempt.c.at_us).label("since_us")
+        """Messages that wait after an attempt since the start; of more than `limit` waiting, those due first are looked at."""
+        waits = (
+            select(group.id, group.message_id, group.domain, group.last_finding)
+            .where(group.domain.in_(move.domains), _IS_QUEUED, group.last_finding.is_not(None))
+            .order_by(group.next_attempt_us)
+            .limit(limit)
+            .subquery()
+        )
         tried = and_(
-            attempt.c.message_id == group.message_id,
-            attempt.c.domain == group.domain,
+            attempt.c.message_id == waits.c.message_id,
+            attempt.c.domain == waits.c.domain,
             attempt.c.at_us >= to_us(move.started.at),
         )
         query = (
-            select(group.id, group.domain, group.last_finding, since)
-            .join_from(recipient_group, attempt, tried)
-            .where(group.domain.in_(move.domains), _IS_QUEUED, group.last_finding.is_not(None))
-            .group_by(group.id, group.domain, group.last_finding)
-            .order_by(group.domain, since)
-            .limit(limit)
+            select(waits.c.id, waits.c.domain, waits.c.last_finding, func.min(attempt.c.at_us).label("since_us"))
+            .join_from(waits, attempt, tried)
+            .group_by(waits.c.id, waits.c.domain, waits.c.last_finding)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()

@@ -103,7 +103,7 @@ def status(
         records = [move_record(move, seen) for move, seen in found]
         emit_json(records[0] if name else records)
     elif name:
-        show_status(*found[0])
+        show_status(*found[0], context.connectors.get(context.organization, found[0][0].connector_guid))
     elif not found:
         sys.stdout.write("No connector was moved yet; `sealroute migrate plan` shows which could be.\n")
     else:

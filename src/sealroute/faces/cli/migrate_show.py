@@ -12,9 +12,10 @@ from typing import Any
 
 from sealroute.base.errors import OperatorError
 from sealroute.base.times import rfc3339, span
-from sealroute.faces.cli.output import Format, emit, printable
+from sealroute.faces.cli.output import Format, emit, printable, text_of
 from sealroute.faces.cli.screen import moment, plural
 from sealroute.faces.move_document import html, markdown, share_of
+from sealroute.policy.connector import Connector
 from sealroute.policy.move import Mark, Move, MoveStep, Situation, missing, progress
 from sealroute.policy.move_json import mark_record, partner_state_record
 from sealroute.ports import MoveChange
@@ -130,8 +131,8 @@ def show_table(moves: Sequence[tuple[Move, Situation]]) -> None:
     emit(rows, Format.TABLE)
 
 
-def show_status(move: Move, seen: Situation) -> None:
-    """One move in full."""
+def show_status(move: Move, seen: Situation, connector: Connector | None) -> None:
+    """One move in full; `connector` as it is now."""
     found, rules = progress(move, seen.days), move.rules
     total = found.total
     lines = [f"{move.connector_name}: {move.step.value}", f"  mail goes  {_way(move)}"]
@@ -146,8 +147,18 @@ def show_status(move: Move, seen: Situation) -> None:
         lines.append(f"  counting   {observed}, {found.satisfied} of {rules.sessions} sessions")
     if total.trouble is not None:
         lines.append(f"  trouble    {moment(total.trouble.at)}: {total.trouble.why}")
-    lines += _active_lines(move, seen) if move.step.active else []
+    if move.step.active:
+        lines += _by_hand(move, connector)
+        lines += _active_lines(move, seen)
     sys.stdout.write(printable("\n".join(lines)) + "\n")
+
+
+def _by_hand(move: Move, connector: Connector | None) -> list[str]:
+    """What somebody changed beside the steps."""
+    if connector is None:
+        return [f"  by hand    {move.connector_name} was removed"]
+    changed = differences(move.after, connector) if move.after is not None else ()
+    return [f"  by hand    {item.parameter}: {text_of(item.before)} -> {text_of(item.after)}" for item in changed]
 
 
 def _active_lines(move: Move, seen: Situation) -> list[str]:
