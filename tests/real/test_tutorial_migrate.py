@@ -76,16 +76,23 @@ class Walk:
     def address(self) -> str:
         return self.world.net.address_of[f"mx.{PARTNER}"]
 
+    def sessions(self) -> int:
+        """How many the latest move has."""
+        moves = self.world.store.moves
+        return sum(day.attempts for move in moves.all("default")[:1] for day in moves.days(move).get(PARTNER, ()))
+
     async def send(self) -> str:
         self.sent += 1
         return await self.world.send(f"bob@{PARTNER}", f"walk-{self.sent}")
 
     async def deliver(self, count: int) -> None:
         await asyncio.sleep(3)  # the gateway looks every second whether a command changed connectors
+        before = self.sessions()
         for _ in range(count):
             story = await self.world.decided(await self.send())
             assert set(story.statuses.values()) == {"Delivered"}, story
-        await asyncio.sleep(6)  # services/observe writes every 5 seconds
+        if self.world.store.moves.under_way():
+            await wait_until(lambda: self.sessions() == before + count, "every session is counted")
 
     async def hold(self) -> None:
         self.waiting = [await self.send() for _ in range(3)]
@@ -111,6 +118,7 @@ class Walk:
         for trace_id in self.waiting:
             story = await self.world.story(trace_id, delivered)
             assert story.last["rows"][0] == "smart-host", story.last
+        await wait_until(lambda: self.sessions() == 4, "every session is counted")
         about = b"Subject: Sealroute: move-rolled-back at fabrikam.com"
         await wait_until(lambda: any(about in item.content for item in self.world.net.mail.messages), "administrators are told")
 

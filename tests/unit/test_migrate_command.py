@@ -84,7 +84,7 @@ def test_a_table_a_record_and_the_way_back(tmp_path: Path, store: Store, capsys:
     assert command(tmp_path, "rollback", "To Contoso", "--dry-run") == 0
     shown = capsys.readouterr().out
     assert shown.startswith("Dry run: connector 'To Contoso' would be rolled back to its fixed smart hosts.\n")
-    assert shown.endswith("Nothing was changed.\n")
+    assert shown.endswith("'To Contoso (pinned)', which was kept for the way back, would be removed.\nNothing was changed.\n")
     assert (store.admin.connectors.version(), store.admin.moves.all("default")) == (version, [move])
     assert command(tmp_path, "rollback", "To Contoso", "--reason", "it is late", "--json") == 0
     answer = json.loads(capsys.readouterr().out)
@@ -100,7 +100,7 @@ def test_status_says_what_is_missing_and_held(tmp_path: Path, store: Store, caps
     file = tmp_path / "record.md"
     assert command(tmp_path, "status", "To Contoso", "--document", str(file)) == 0
     shown = capsys.readouterr()
-    assert "  counting   1h of 3h, 0 of 1 sessions\n" in shown.out
+    assert "  sessions   none yet\n  counting   1h of 3h, 0 of 1 sessions\n" in shown.out
     assert "  held       0 messages; rolled back by itself at 3 or after 4h\n" in shown.out
     assert "  missing    Observed for 1h of 3h.\n             0 of 1 satisfied sessions.\n" in shown.out
     assert "  next       sealroute migrate advance 'To Contoso'  asks for SmtpDaneMode Mandatory\n" in shown.out

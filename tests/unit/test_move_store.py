@@ -251,6 +251,11 @@ def test_who_is_not_ready(store: Store, connector: Connector, target: Target, pa
         moving.plan_start(around(store), proposal(connector, target, partner), RULES, "admin", NOW)
 
 
+def test_it_is_rolled_back_before_mail_is_returned(store: Store) -> None:
+    with pytest.raises(OperatorError, match=r"--max-age: mail is returned after 12h, before"):
+        started(store, replace(RULES, max_age=12 * HOUR))
+
+
 def test_the_name_of_the_kept_one_may_be_taken(store: Store) -> None:
     other = replace(CONNECTOR, guid="6b0d8f0e-1111-4222-8333-000000000002", name="to contoso (PINNED)")
     store.admin.connectors.add(replace(other, recipient_domains=("fabrikam.com",)), "admin")

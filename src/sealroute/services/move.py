@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from uuid import uuid4
 
 from sealroute.base.errors import OperatorError, Problem
+from sealroute.base.times import span
 from sealroute.policy.choose import choose, eligible
 from sealroute.policy.connector import Connector
 from sealroute.policy.connector_rules import check
@@ -85,6 +86,9 @@ def plan_start(around: Around, proposal: Proposal, rules: MoveRules, by: str, no
         fix = "`sealroute migrate plan` shows what it looks at, `sealroute analyze` what the partner has to do."
         raise OperatorError.one("NAME", f"the partner of {before.name!r} is not ready: {proposal.why}.", fix)
     found = list(_kept_demands(before, proposal.partners))
+    if rules.max_age >= before.message_expiration:
+        said = f"mail is returned after {span(before.message_expiration)}, before it would count as held for too long."
+        found.append(Problem("--max-age", said, "Give less."))
     after = routed_by_mx(before, mechanism)
     fallback = kept(before, str(uuid4()))
     others = [item for item in around.connectors.all(around.organization) if item.guid != before.guid]

@@ -86,7 +86,7 @@ def change_record(change: MoveChange, *, dry_run: bool) -> dict[str, Any]:
 def show_change(change: MoveChange, *, dry_run: bool) -> None:
     """The exact changes of a step."""
     move = change.after
-    name, now = repr(move.connector_name), _now(move)
+    name, now, verb = repr(move.connector_name), _now(move), "would be" if dry_run else "is"
     said = f"Dry run: connector {name} would be {now}." if dry_run else f"Connector {name} is now {now}."
     sys.stdout.write(printable(said) + "\n")
     for before, after in change.replaced:
@@ -95,9 +95,9 @@ def show_change(change: MoveChange, *, dry_run: bool) -> None:
         ]
         emit(rows, Format.TABLE)
     for item in change.added:
-        sys.stdout.write(printable(f"As it was it is kept, disabled, as {item.name!r}.") + "\n")
+        sys.stdout.write(printable(f"As it was it {verb} kept, disabled, as {item.name!r}.") + "\n")
     for item in change.removed:
-        sys.stdout.write(printable(f"{item.name!r}, which was kept for the way back, is removed.") + "\n")
+        sys.stdout.write(printable(f"{item.name!r}, which was kept for the way back, {verb} removed.") + "\n")
     if dry_run:
         sys.stdout.write("Nothing was changed.\n")
 
@@ -141,7 +141,8 @@ def show_status(move: Move, seen: Situation, connector: Connector | None) -> Non
     lines += [f"  Mandatory  {_mark(move.mandatory)}"] if move.mandatory else []
     lines += [f"  ended      {_mark(move.ended)}"] if move.ended else []
     whole = total.certain + total.unknown
-    lines.append(f"  sessions   {whole}, {share_of(total)} satisfied, on {plural(found.days, 'day')}")
+    counts = f"{whole}, {share_of(total)} satisfied, on {plural(found.days, 'day')}" if whole else "none yet"
+    lines.append(f"  sessions   {counts}")
     if move.step is MoveStep.OBSERVING:
         observed = f"{span(seen.now - found.counts_from)} of {span(rules.observe)}"
         lines.append(f"  counting   {observed}, {found.satisfied} of {rules.sessions} sessions")
