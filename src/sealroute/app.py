@@ -56,6 +56,7 @@ from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
 from sealroute.services.sts_caches import NothingKept, OnlyRead
 from sealroute.services.validate import NoNotices, Sender, Validation, validate
+from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.settings.hurry import hurried
@@ -107,7 +108,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
             lanes=lambda: LaneState(schedule.destinations.counts(), schedule.destinations.halvings, schedule.parked),
         )
     )
-    observations = Observations(store.observations)
+    observations = Observations(store.observations, moves=store.connectors.moves)
     watch = Watch(metrics, observations)
     history = History(store.history, watch.drifted)
     plans.made = history.look
@@ -123,7 +124,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, observations, _alerts(settings, store, clock, ids), windows, _listeners(settings), None,
+        metrics, history, observations, _alerts(settings, store, clock, ids),
+        MoveWatch(store.admin.connectors, store.admin.moves, clock), windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
     if worker is not None:
@@ -139,7 +141,7 @@ def _alerts(settings: Settings, store: Store, clock: Clock, ids: IdSource) -> Al
     """Who is told of changes; the store writes alerts for nobody else."""
     wanted = settings.alerts
     told = Told(settings.hostname, settings.postmaster, wanted.mail_to, open_webhook(settings), wanted.quiet)
-    store.history.alerts = AlertRules(told.channels, wanted.repeat_after)
+    store.history.alerts = store.admin.moves.alerts = AlertRules(told.channels, wanted.repeat_after)
     return Alerts(store.alerts, told, clock, ids)
 
 

@@ -39,6 +39,7 @@ from sealroute.services.observe import Observations
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
+from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.store.store import Store
@@ -151,6 +152,7 @@ class Gateway:
     history: History
     observations: Observations
     alerts: Alerts
+    moves: MoveWatch
     windows: Windows
     listeners: tuple[ListenerConfig, ...]
     http: HttpServer | None
@@ -178,6 +180,7 @@ class Gateway:
             self._spawn("sts refresh", self.policies.refresh_loop(random.random))
             self._spawn("purge", self._purge())
             self._spawn("alerts", self.alerts.work())
+            self._spawn("moves", self.moves.work())
         if self.canary.names is not None:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())

@@ -46,15 +46,16 @@ async def test_each_partner_gets_what_it_is_ready_for(tmp_path: Path) -> None:
         assert "4.7.324" in found["To bogus"]["why"]
         assert found["To bogus"]["steps"] == []
         shown = await run("migrate", "plan", "To dane-good")
-        assert "  3. Route by MX, leaving the connector in place. " in shown
+        assert "  3. Route by MX, SmtpDaneMode Opportunistic; the connector as it is stays, disabled. " in shown
         for name, mode in (("dane-good", "SmtpDaneMode"), ("sts-good", "MtaStsMode")):
-            lines = [step["command"] for step in found[f"To {name}"]["steps"] if "Set-Outbound" in (step["command"] or "")]
-            for line in lines[:-1]:
-                await run(*shlex.split(line)[1:])
+            start, _, _, advance, back = [step["command"] for step in found[f"To {name}"]["steps"] if step["command"]]
+            await run(*shlex.split(start)[1:])
+            await run(*shlex.split(advance)[1:-2], ok=(1,))
+            await run(*shlex.split(advance)[1:-2], "--force", "--reason", "a test")
             await run("analyze", f"{name}.test", "--connector", f"To {name}")
             record = json.loads(await run("connector", "get", f"To {name}", "--json"))
             assert (record["UseMXRecord"], record["SmartHosts"], record[mode]) == (True, [], "Mandatory")
-            await run(*shlex.split(lines[-1])[1:])
+            await run(*shlex.split(back)[1:])
             record = json.loads(await run("connector", "get", f"To {name}", "--json"))
             assert (record["TlsDomain"], record["SmartHosts"]) == (f"mx.{name}.test", ["192.0.2.10"])
             assert record["SmtpDaneMode"] == "None"

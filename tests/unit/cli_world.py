@@ -18,6 +18,7 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
 from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.move import Held, Move
 from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
@@ -30,6 +31,8 @@ from sealroute.ports import (
     ExceptionStore,
     Group,
     GroupState,
+    MoveChange,
+    MoveStore,
     ObservationLog,
     QueueItem,
     Told,
@@ -342,6 +345,28 @@ class FakeReports:
         yield from (Waits(x.group.domain, x.state, x.group.queued_at, x.group.last_finding) for x in items)
 
 
+class NothingMoved:
+    """ports.MoveStore in which no connector was ever moved."""
+
+    def all(self, organization: str) -> list[Move]:
+        return []
+
+    def under_way(self) -> list[Move]:
+        return []
+
+    def carry_out(self, change: MoveChange, now: datetime, actor: str, *, alert: bool = False) -> bool:
+        raise AssertionError("nothing is moved here")
+
+    def days(self, move: Move) -> dict[str, list[Day]]:
+        return {}
+
+    def held(self, move: Move, limit: int) -> list[Held]:
+        return []
+
+    def try_again(self, move: Move, due: datetime) -> int:
+        return 0
+
+
 @dataclass
 class FakeStore:
     connectors: FakeConnectors = field(default_factory=FakeConnectors)
@@ -350,6 +375,7 @@ class FakeStore:
     users: FakeUsers = field(default_factory=FakeUsers)
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
+    moves: MoveStore = field(default_factory=NothingMoved)
     drift: DriftLog = field(default_factory=NoDrift)
     alerts: AlertLog = field(default_factory=NothingTold)
     observations: ObservationLog = field(default_factory=NothingObserved)

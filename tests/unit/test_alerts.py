@@ -27,12 +27,14 @@ from sealroute.policy.alerts import (
     Channel,
     QuietHours,
     body_of_drift,
+    body_of_roll_back,
     body_of_test,
     mail_of,
     signature,
     wait_after,
 )
 from sealroute.policy.history import DaneState, Drift, DriftKind, Remembered
+from sealroute.policy.move import Mark
 from sealroute.ports import HistoryChange
 from sealroute.services.alert import Alerts, Told
 from sealroute.services.ids import IdSource
@@ -40,6 +42,7 @@ from sealroute.settings import Settings, parse
 from sealroute.store import alerts as store_alerts
 from sealroute.store.store import Store, open_store
 from tests.store_making import NOW, rows, url_in
+from tests.unit.test_move import MOVE
 
 GONE = Drift(organization="default", domain="contoso.com", at=NOW, kind=DriftKind.DANE_LOST, detail="no TLSA",
              known_since=NOW - timedelta(days=2), last_seen=NOW - timedelta(hours=1))  # fmt: skip
@@ -112,6 +115,24 @@ def test_the_mail() -> None:
     assert "no TLSA für" in text
     assert "When: 2026-11-22T12:00:00Z\nOrganization: default\n\nNothing is held" in text.replace("\r\n", "\n")
     assert "    sealroute drift list --domain contoso.com\n    sealroute readiness contoso.com\n" in text.replace("\r\n", "\n")
+
+
+def test_the_mail_of_a_roll_back() -> None:
+    domains = ("contoso.com", "contoso.net")
+    ended = Mark(NOW + timedelta(hours=2), "sealroute", "10 messages held.")
+    move = replace(MOVE, before=replace(MOVE.before, recipient_domains=domains), ended=ended)
+    body = body_of_roll_back(move, ended, "7")
+    assert body == {
+        "id": "7", "kind": "move-rolled-back", "weaker": True, "organization": "default", "domain": "contoso.com",
+        "at": "2026-11-22T14:00:00Z",
+        "text": "Connector 'To Fabrikam' for contoso.com, contoso.net was rolled back to its fixed smart hosts. 10 messages held.",
+        "knownSince": "2026-11-22T12:00:00Z", "lastSeen": None, "connector": "To Fabrikam",
+    }  # fmt: skip
+    content = mail_of(body, ("postmaster@gw.example", "team@contoso.net"), "1@gw.example", NOW)
+    text = email.message_from_bytes(content, policy=email.policy.default).get_content().replace("\r\n", "\n")
+    assert "Organization: default\n\nWhat waited for it is being tried again." in text
+    assert text.endswith("\n    sealroute migrate status 'To Fabrikam'\n    sealroute analyze contoso.com\n")
+    assert "Nothing is held" not in text
 
 
 def test_the_mail_of_a_test_and_to_an_address_beyond_ascii() -> None:

@@ -9,6 +9,7 @@ from functools import lru_cache
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def rfc3339(moment: datetime) -> str:
@@ -43,3 +44,16 @@ def to_us(moment: datetime) -> int:
 def from_us(microseconds: int) -> datetime:
     """The aware moment of a stored microsecond count."""
     return EPOCH + timedelta(microseconds=microseconds)
+
+
+def span(length: timedelta) -> str:
+    """A span in its two largest units: `3d 4h`, `12m 5s`, `0s`."""
+    seconds = max(0, int(length.total_seconds()))
+    parts: list[str] = []
+    for unit, size in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count}{unit}" if count else "")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part) or "0s"

@@ -26,11 +26,14 @@ _HEAD = """<!doctype html>
 </head>
 <body>
 """
-_FOOT = """<footer>Made with Sealroute's analyzer, which runs the steps of mail delivery up to, and without, sending mail.
-A zone, policy or certificate may have changed since.</footer>
+_FOOT = """<footer>{words}</footer>
 </body>
 </html>
 """
+_ANALYZER = (
+    "Made with Sealroute's analyzer, which runs the steps of mail delivery up to, and without, sending mail.\n"
+    "A zone, policy or certificate may have changed since."
+)
 
 
 def page(reports: Sequence[Report]) -> str:
@@ -45,9 +48,9 @@ def open_page(title: str) -> str:
     return _HEAD.format(title=escaped(title), style=STYLE)
 
 
-def close_page() -> str:
-    """Everything after the content."""
-    return _FOOT
+def close_page(words: str = _ANALYZER) -> str:
+    """Everything after the content; our own `words` stand at the foot."""
+    return _FOOT.format(words=words)
 
 
 def escaped(words: str) -> str:

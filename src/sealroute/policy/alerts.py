@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta, tzinfo
@@ -23,9 +24,12 @@ from typing import Any
 
 from sealroute.base.times import rfc3339, rfc5322, to_us
 from sealroute.policy.history import Drift
+from sealroute.policy.move import Mark, Move
 
 TEST = "test"
 """The kind of an alert that somebody asked for."""
+ROLLED_BACK = "move-rolled-back"
+"""The kind of an alert that a gateway has rolled a moved connector back (policy/move)."""
 WAIT_MINUTES, LATER_MINUTES = (1, 2, 4, 8, 16, 32), 60
 LAST_TRY = 30
 """1 + 2 + 4 + 8 + 16 + 32 minutes, and then 23 hours: a little more than a day."""
@@ -106,6 +110,24 @@ def body_of_drift(drift: Drift, identity: str) -> dict[str, Any]:
     }
 
 
+def body_of_roll_back(move: Move, ended: Mark, identity: str) -> dict[str, Any]:
+    """The same for a moved connector that was rolled back."""
+    domains = ", ".join(move.domains)
+    text = f"Connector {move.connector_name!r} for {domains} was rolled back to its fixed smart hosts. {ended.why}"
+    return {
+        "id": identity,
+        "kind": ROLLED_BACK,
+        "weaker": True,
+        "organization": move.organization,
+        "domain": move.domains[0],
+        "at": rfc3339(ended.at),
+        "text": text,
+        "knownSince": rfc3339(move.started.at),
+        "lastSeen": None,
+        "connector": move.connector_name,
+    }
+
+
 def body_of_test(organization: str, at: datetime, identity: str) -> dict[str, Any]:
     """The same for a test."""
     return {
@@ -138,7 +160,15 @@ def mail_of(body: Mapping[str, Any], addresses: tuple[str, str], message_id: str
     mail["Message-ID"] = f"<{message_id}>"
     mail["Auto-Submitted"] = "auto-generated"
     lines = [str(body["text"]), "", f"When: {body['at']}", f"Organization: {body['organization']}"]
-    if domain:
+    if body["kind"] == ROLLED_BACK:
+        lines += [
+            "",
+            "What waited for it is being tried again. How it came to this, and what is at the destination now:",
+            "",
+            f"    sealroute migrate status {shlex.quote(body['connector'])}",
+            f"    sealroute analyze {domain}",
+        ]
+    elif domain:
         lines += [
             "",
             "Nothing is held or let go because of it. The history and the verdict on this destination:",

@@ -11,6 +11,7 @@ from sealroute.policy.alerts import Alert, Channel
 from sealroute.policy.connector import Connector
 from sealroute.policy.exceptions import TimedException
 from sealroute.policy.history import Drift, Remembered
+from sealroute.policy.move import Held, Move
 from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding
 from sealroute.ports.queue import Group, GroupState, TraceEvent
@@ -24,7 +25,7 @@ class Change:
     at: datetime
     actor: str
     action: str
-    """New, Set, Remove, NewException or EndException."""
+    """New, Set, Remove, NewException, EndException, StartMove, AdvanceMove or RollBackMove."""
     connector: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
@@ -77,6 +78,51 @@ class ExceptionStore(Protocol):
 
     def end(self, organization: str, identity: str, actor: str, now: datetime) -> TimedException:
         """The exception as it was until now; raises OperatorError when there is none in force of that id."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MoveChange:
+    """One step of a move with all that it changes; carried out whole or not at all."""
+
+    before: Move | None
+    """None: it is started."""
+    after: Move
+    replaced: tuple[tuple[Connector, Connector], ...] = ()
+    """(as seen, as it shall be)."""
+    added: tuple[Connector, ...] = ()
+    removed: tuple[Connector, ...] = ()
+
+
+class MoveStore(Protocol):
+    """Moves of pinned connectors at rest, audited among the connectors' changes."""
+
+    def all(self, organization: str) -> list[Move]:
+        """Under way and ended, the newest first."""
+        ...
+
+    def under_way(self) -> list[Move]:
+        """Those of all organisations that have not ended."""
+        ...
+
+    def carry_out(self, change: MoveChange, now: datetime, actor: str, *, alert: bool = False) -> bool:
+        """One step, in one transaction with its audit; with an alert when it is to be told.
+
+        False: the move or a connector is no longer as it was seen, and nothing was done.  Raises OperatorError when a name is
+        taken.
+        """
+        ...
+
+    def days(self, move: Move) -> dict[str, list[Day]]:
+        """What attempts through the moved connector saw, by domain."""
+        ...
+
+    def held(self, move: Move, limit: int) -> list[Held]:
+        """Messages that wait after an attempt since the start, whatever for."""
+        ...
+
+    def try_again(self, move: Move, due: datetime) -> int:
+        """Make what waits for the move's domains due at the moment, if it is not earlier; returns how many."""
         ...
 
 

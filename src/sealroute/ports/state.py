@@ -28,6 +28,10 @@ class Connectors(Protocol):
         """Timed exceptions by connector GUID and recipient domain, as last loaded; their date may have passed since."""
         ...
 
+    def moves(self, organization: str) -> Mapping[str, tuple[str, datetime]]:
+        """Moves under way by connector GUID: their id, and when they were started; as last loaded."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class CachedPolicy:
@@ -120,6 +124,8 @@ class Observed:
     organization: str
     domain: str
     day: Day
+    move: str = ""
+    """The move of a connector (policy/move) that it tells of; empty: it tells of the destination."""
 
 
 class ObservationStore(Protocol):

@@ -63,7 +63,7 @@ def plan_new(
         values = {"retry_schedule": defaults.retry_schedule, "message_expiration": defaults.message_expiration} | values
     after = Connector(guid=str(uuid4()), organization=organization, when_created=now, when_changed=now, **values)
     warnings = _judge(store, after, parsed)
-    shown = tuple(item for item in _differences(None, after) if item.after not in (None, "", []))
+    shown = tuple(item for item in differences(None, after) if item.after not in (None, "", []))
     return Plan("New", None, after, shown, warnings)
 
 
@@ -75,7 +75,7 @@ def plan_set(store: ConnectorStore, organization: str, identity: str, given: Map
     warnings = _judge(store, after, parsed)
     if after != before:
         after = replace(after, when_changed=now)
-    return Plan("Set", before, after, _differences(before, after), warnings)
+    return Plan("Set", before, after, differences(before, after), warnings)
 
 
 def plan_remove(store: ConnectorStore, organization: str, identity: str) -> Plan:
@@ -134,7 +134,8 @@ def _judge(store: ConnectorStore, connector: Connector, parsed: Parsed) -> tuple
 _UNINTERESTING = ("when_changed", "when_created", "guid", "organization", "is_valid")
 
 
-def _differences(before: Connector | None, after: Connector) -> tuple[Difference, ...]:
+def differences(before: Connector | None, after: Connector) -> tuple[Difference, ...]:
+    """The parameters that differ, in the table's order."""
     changed = []
     for parameter in TABLE:
         now = parameter.kind.to_json(getattr(after, parameter.field))

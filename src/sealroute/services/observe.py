@@ -1,5 +1,7 @@
 """observe: count what attempts saw of DANE and MTA-STS, per recipient domain and UTC day, for the readiness report.
 
+What goes through a connector that is being moved (policy/move) is counted for the move as well, from its start on.
+
 Counted in memory and added to the store every few seconds, not with each settle: a busy domain is one row in a thousand
 settles instead of one in each, and the report does not change by what the last seconds before a crash saw.  A clean stop
 writes everything.  Nodes add to each other's numbers.  What waits is bounded: while the store cannot be written, attempts at
@@ -9,13 +11,14 @@ further domains are not counted, and a warning says how many.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
 
 import structlog
 
 from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.attempt import Attempt
+from sealroute.policy.move import seen_by
 from sealroute.policy.readiness import Day, Mechanism, Sight, Tally, Trouble, sight_of_dane, sight_of_sts, why_not
 from sealroute.ports import ObservationStore, Observed
 
@@ -24,6 +27,10 @@ MAX_NOTED = 20_000
 MAX_WHY = 500
 GATHER_SECONDS = 5.0
 RETRY_SECONDS = 5.0
+Key = tuple[str, str, date, str]
+"""Organisation, domain, day, and the move or nothing."""
+Moves = Callable[[str], Mapping[str, tuple[str, datetime]]]
+"""An organisation's moves under way, as ports.Connectors has them."""
 _SIGHTS = {sight: number for number, sight in enumerate(Sight)}
 
 
@@ -66,10 +73,11 @@ def _trouble(attempt: Attempt, mechanism: Mechanism, sight: Sight) -> Trouble:
 class Observations:
     """The counts of a running gateway that are not written yet."""
 
-    def __init__(self, store: ObservationStore, max_noted: int = MAX_NOTED) -> None:
+    def __init__(self, store: ObservationStore, max_noted: int = MAX_NOTED, moves: Moves = lambda _: {}) -> None:
         self._store = store
+        self._moves = moves
         self._max = max_noted
-        self._counts: dict[tuple[str, str, date], _Count] = {}
+        self._counts: dict[Key, _Count] = {}
         self._uncounted = 0
         self._some = asyncio.Event()
 
@@ -78,16 +86,22 @@ class Observations:
 
     def note(self, organization: str, attempts: Iterable[Attempt]) -> None:
         """Count the attempts of one run."""
+        moves = self._moves(organization)
         for attempt in attempts:
-            key = (organization, attempt.domain, attempt.at.date())
-            count = self._counts.get(key)
-            if count is None:
-                if len(self._counts) >= self._max:
-                    self._uncounted += 1
-                    continue
-                count = self._counts[key] = _Count()
-                self._some.set()
-            count.add(attempt)
+            self._count((organization, attempt.domain, attempt.at.date(), ""), attempt)
+            move = moves.get(attempt.connector_guid) if moves else None
+            if move is not None and seen_by(attempt, move[1]):
+                self._count((organization, attempt.domain, attempt.at.date(), move[0]), attempt)
+
+    def _count(self, key: Key, attempt: Attempt) -> None:
+        count = self._counts.get(key)
+        if count is None:
+            if len(self._counts) >= self._max:
+                self._uncounted += 1
+                return
+            count = self._counts[key] = _Count()
+            self._some.set()
+        count.add(attempt)
 
     async def work(self) -> None:
         """Write what was counted every few seconds, for ever."""
@@ -108,8 +122,8 @@ class Observations:
             log.warning("attempts were not counted for the readiness report", attempts=self._uncounted)
             self._uncounted = 0
         observed = [
-            Observed(organization, domain, count.day(day))
-            for (organization, domain, day), count in sorted(counts.items(), key=_key)
+            Observed(organization, domain, count.day(day), move)
+            for (organization, domain, day, move), count in sorted(counts.items(), key=_key)
         ]
         if not observed:
             return
@@ -119,7 +133,7 @@ class Observations:
             self._put_back(counts)
             raise
 
-    def _put_back(self, counts: dict[tuple[str, str, date], _Count]) -> None:
+    def _put_back(self, counts: dict[Key, _Count]) -> None:
         """What was counted meanwhile is added to what could not be written."""
         for key, new in self._counts.items():
             old = counts.get(key)
@@ -135,5 +149,5 @@ class Observations:
         self._some.set()
 
 
-def _key(item: tuple[tuple[str, str, date], _Count]) -> tuple[str, str, date]:
+def _key(item: tuple[Key, _Count]) -> Key:
     return item[0]

@@ -8,23 +8,29 @@ staying as it is.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from sealroute.base import names
 from sealroute.base.certnames import match_name
 from sealroute.base.certs import Certificate
+from sealroute.base.errors import SealrouteError
 from sealroute.policy.connector import Connector
-from sealroute.policy.modes import TlsSettings
+from sealroute.policy.move import PartnerState
+from sealroute.policy.readiness import Mechanism
 from sealroute.services.analysis.model import Analysis
 from sealroute.services.analyze import Analyzer
-from sealroute.services.survey import STRICT_DANE, STRICT_STS, USUAL, Row, row_of
+from sealroute.services.survey import STRICT_DANE, STRICT_STS, USUAL, Row, Standing, row_of
 
 MAX_DOMAINS = 20
 """Domains of one connector that are looked at; one with more is proposed nothing."""
+CONNECTORS_AT_ONCE, DOMAINS_AT_ONCE = 16, 16
+DOMAIN_SECONDS = 180.0
+"""The longest that one domain may take."""
 
 
 class Target(Enum):
@@ -79,14 +85,39 @@ def pinned(connectors: Iterable[Connector]) -> list[Connector]:
     ]
 
 
-async def propose(analyzer: Analyzer, connector: Connector) -> Proposal:
-    """Look at the partner and propose; raises StoreUnavailable."""
+async def propose_all(analyzer: Analyzer, connectors: Sequence[Connector]) -> AsyncIterator[Proposal]:
+    """A proposal for each, in the order in which they are done, so many at a time."""
+    room = asyncio.Semaphore(DOMAINS_AT_ONCE)
+    waiting = iter(connectors)
+    running: set[asyncio.Task[Proposal]] = set()
+    try:
+        while True:
+            while len(running) < CONNECTORS_AT_ONCE and (connector := next(waiting, None)) is not None:
+                running.add(asyncio.ensure_future(propose(analyzer, connector, room)))
+            if not running:
+                return
+            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def propose(analyzer: Analyzer, connector: Connector, room: asyncio.Semaphore | None = None) -> Proposal:
+    """Look at the partner and propose."""
     wild = [domain for domain in connector.recipient_domains if domain.startswith("*.")]
     if wild or len(connector.recipient_domains) > MAX_DOMAINS:
         why = f"{wild[0]} names no single domain to look at" if wild else f"it has more than {MAX_DOMAINS} domains; split it"
         return Proposal(connector, Target.STAY, why, (), (), (), ())
-    partners = [await _partner(analyzer, connector, domain) for domain in connector.recipient_domains]
-    return decide(connector, partners)
+    return decide(connector, await look(analyzer, connector, room))
+
+
+async def look(analyzer: Analyzer, connector: Connector, room: asyncio.Semaphore | None = None) -> list[Partner]:
+    """Every domain of the connector as mail by MX would meet it now; what could not be looked at is Standing.UNKNOWN."""
+    room = room or asyncio.Semaphore(DOMAINS_AT_ONCE)
+    return await asyncio.gather(*(_partner(analyzer, connector, domain, room) for domain in connector.recipient_domains))
 
 
 def decide(connector: Connector, partners: Sequence[Partner]) -> Proposal:
@@ -103,10 +134,22 @@ def decide(connector: Connector, partners: Sequence[Partner]) -> Proposal:
     return Proposal(connector, target, why, tuple(partners), gone, tuple(new), steps)
 
 
-async def _partner(analyzer: Analyzer, connector: Connector, domain: str) -> Partner:
+async def _partner(analyzer: Analyzer, connector: Connector, domain: str, room: asyncio.Semaphore) -> Partner:
     by_mx = replace(connector, use_mx_record=True, smart_hosts=(), tls_settings=None, tls_domain=None)
-    found = await analyzer.run(domain, by_mx, asked=(USUAL,), modes=(USUAL, STRICT_DANE, STRICT_STS), chain_of_trust=False)
+    modes = (USUAL, STRICT_DANE, STRICT_STS)
+    async with room:
+        try:
+            async with asyncio.timeout(DOMAIN_SECONDS):
+                found = await analyzer.run(domain, by_mx, asked=(USUAL,), modes=modes, chain_of_trust=False)
+        except TimeoutError:
+            return _unseen(domain, f"not finished within {DOMAIN_SECONDS:g} s")
+        except SealrouteError as error:
+            return _unseen(domain, str(error))
     return partner_of(found, connector)
+
+
+def _unseen(domain: str, why: str) -> Partner:
+    return Partner(domain, Row(domain, "", Standing.UNKNOWN, False, sentence=why), (), (), (), ())
 
 
 def partner_of(analysis: Analysis, connector: Connector) -> Partner:
@@ -129,14 +172,35 @@ def partner_of(analysis: Analysis, connector: Connector) -> Partner:
 
 
 def _target(partners: Sequence[Partner]) -> tuple[Target, str]:
-    if all(item.row.dane_mandatory and item.hosts and not item.without_tlsa for item in partners):
+    if not not_ready(Mechanism.DANE, partners):
         return Target.DANE, "every mail host has TLSA records, and mail would be delivered under SmtpDaneMode Mandatory"
-    if all(item.row.sts_mandatory for item in partners):
+    if not (why := not_ready(Mechanism.MTA_STS, partners)):
         return Target.STS, "an MTA-STS policy in enforce mode holds"
-    worst = next(item for item in partners if not item.row.sts_mandatory)
-    if worst.row.dane_mandatory and worst.without_tlsa:
-        return Target.STAY, f"{worst.domain}: {worst.without_tlsa[0]} has no usable TLSA record"
-    return Target.STAY, f"{worst.domain}: {worst.row.sentence or 'neither DANE nor MTA-STS would hold'}"
+    return Target.STAY, why
+
+
+def not_ready(mechanism: Mechanism, partners: Sequence[Partner]) -> str:
+    """Why not all of them could be held to it now; empty: they could."""
+    for item in partners:
+        dane = item.row.dane_mandatory and bool(item.hosts) and not item.without_tlsa
+        if dane if mechanism is Mechanism.DANE else item.row.sts_mandatory:
+            continue
+        if item.row.dane_mandatory and item.without_tlsa:
+            return f"{item.domain}: {item.without_tlsa[0]} has no usable TLSA record"
+        return f"{item.domain}: {item.row.sentence or 'neither DANE nor MTA-STS would hold'}"
+    return "" if partners else "it has no domain to look at"
+
+
+def state_of(partner: Partner) -> PartnerState:
+    """What is kept of a partner in the record of a move."""
+    return PartnerState(
+        partner.domain,
+        partner.row.standing.value,
+        partner.row.tls_rpt,
+        partner.hosts,
+        partner.without_tlsa,
+        partner.addresses,
+    )
 
 
 def _covers(smart_host: str, address: str) -> bool:
@@ -147,40 +211,23 @@ def _covers(smart_host: str, address: str) -> bool:
 
 
 def _steps(connector: Connector, target: Target, partners: Sequence[Partner]) -> tuple[Step, ...]:
-    """In the order that is advised to Exchange's administrators.
-
-    TlsDomain goes with the smart hosts it was for; DANE or the policy authenticates the server from then on.
-    """
+    """In the order that is advised to Exchange's administrators."""
     mode = "SmtpDaneMode" if target is Target.DANE else "MtaStsMode"
-    back = ["-UseMXRecord", "$false", "-SmartHosts", ",".join(connector.smart_hosts)]
-    ahead = ["-UseMXRecord", "$true", "-SmartHosts", "$null", f"-{mode}", "Opportunistic"]
-    validates = connector.tls_settings in (TlsSettings.DOMAIN_VALIDATION, TlsSettings.CERTIFICATE_VALIDATION)
-    if validates:
-        # A policy's host has a certificate of the web PKI; one that DANE names need not.
-        kept = TlsSettings.ENCRYPTION_ONLY if target is Target.DANE else TlsSettings.CERTIFICATE_VALIDATION
-        ahead += ["-TlsSettings", kept.value, "-TlsDomain", "$null"]
-        assert connector.tls_settings is not None
-        back += ["-TlsSettings", connector.tls_settings.value, "-TlsDomain", connector.tls_domain or "$null"]
-    # Whatever modes it had come back with it.
-    back += ["-SmtpDaneMode", connector.smtp_dane_mode.value, "-MtaStsMode", connector.mta_sts_mode.value]
     recipient = connector.validation_recipients[:1] or (f"postmaster@{partners[0].domain}",)
     return (
         Step("Have TLS reports about your own domains sent to you (the TXT record _smtp._tls)."),
         Step("Tell the technical teams of both sides what will change, and when."),
         Step(
-            f"Route by MX, leaving the connector in place. Until {mode} is Mandatory, TlsDomain protects no more.",
-            _set(connector, ahead),
+            f"Route by MX, {mode} Opportunistic; the connector as it is stays, disabled. Until {mode} is Mandatory, "
+            "TlsDomain protects no more.",
+            _line("migrate", "start", connector.name),
         ),
-        Step("Send a test mail.", _line("Validate-OutboundConnector", connector.name, ["-Recipients", *recipient])),
-        Step("Watch the trace for some weeks: every attempt should satisfy the mode to come.", "sealroute trace"),
-        Step("Demand it.", _set(connector, [f"-{mode}", "Mandatory"])),
-        Step("Write down what was changed and when to look again. The way back:", _set(connector, back)),
+        Step("Send a test mail.", _line("Validate-OutboundConnector", connector.name, "-Recipients", *recipient)),
+        Step("See for some weeks whether every session would satisfy it.", _line("migrate", "status", connector.name)),
+        Step("Demand it, and keep the record.", _line("migrate", "advance", connector.name, "--document", "record.html")),
+        Step("The way back, at any time.", _line("migrate", "rollback", connector.name)),
     )
 
 
-def _set(connector: Connector, arguments: Sequence[str]) -> str:
-    return _line("Set-OutboundConnector", connector.name, arguments)
-
-
-def _line(cmdlet: str, name: str, arguments: Sequence[str]) -> str:
-    return shlex.join(["sealroute", cmdlet, name, *arguments])
+def _line(*words: str) -> str:
+    return shlex.join(["sealroute", *words])

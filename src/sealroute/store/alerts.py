@@ -16,8 +16,19 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from sealroute.base.mail import Message
 from sealroute.base.times import from_us, to_us
-from sealroute.policy.alerts import TEST, Alert, AlertRules, AlertState, Channel, body_of_drift, body_of_test
+from sealroute.policy.alerts import (
+    ROLLED_BACK,
+    TEST,
+    Alert,
+    AlertRules,
+    AlertState,
+    Channel,
+    body_of_drift,
+    body_of_roll_back,
+    body_of_test,
+)
 from sealroute.policy.history import Drift
+from sealroute.policy.move import Move
 from sealroute.ports import Group
 from sealroute.store.engine import Database, Readers
 from sealroute.store.queue import DurableQueue
@@ -50,6 +61,17 @@ def write_alerts(connection: Connection, events: Iterable[Drift], rules: AlertRu
             identity = secrets.token_hex(16)
             about = (event.organization, event.domain, event.kind.value)
             connection.execute(insert(table), _row(identity, about, channel, event.at, body_of_drift(event, identity)))
+
+
+def write_alert_of_move(connection: Connection, move: Move, rules: AlertRules) -> None:
+    """Write that a gateway has rolled a move back; it happens once, so nothing alike keeps it from being told."""
+    assert move.ended is not None
+    for channel in rules.channels:
+        identity = secrets.token_hex(16)
+        about = (move.organization, move.domains[0], ROLLED_BACK)
+        connection.execute(
+            insert(table), _row(identity, about, channel, move.ended.at, body_of_roll_back(move, move.ended, identity))
+        )
 
 
 def _waiting(connection: Connection) -> int:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select, update
+from sqlalchemy import Connection, delete, insert, literal_column, or_, select, update
 
 from sealroute.base.errors import OperatorError, Problem
 from sealroute.base.times import from_us, to_us
@@ -26,7 +26,7 @@ from sealroute.store.changes import grow_version, note_change, version
 from sealroute.store.engine import Database, Readers
 from sealroute.store.exceptions import end_of_connector, load_in_force
 from sealroute.store.schema import connector as table
-from sealroute.store.schema import connector_change, organization
+from sealroute.store.schema import connector_change, connector_move, organization
 
 
 def utc_now() -> datetime:
@@ -48,52 +48,49 @@ class SqlConnectors:
     def all(self, organization: str) -> list[Connector]:
         """By name; raises OperatorError naming a connector that cannot be read."""
         with self._database.read() as connection:
-            rows = connection.execute(_selected.where(table.c.organization == organization).order_by(table.c.name_key)).all()
+            rows = connection.execute(selected.where(table.c.organization == organization).order_by(table.c.name_key)).all()
         return [_connector_of(row) for row in rows]
 
     def get(self, organization: str, identity: str) -> Connector | None:
         """By name (any case) or GUID."""
         with self._database.read() as connection:
-            return _find(connection, organization, identity)
+            return find_in(connection, organization, identity)
 
     def add(self, connector: Connector, actor: str) -> None:
         """Raises OperatorError when the name is taken or there is no such organisation."""
         now = self._now()
         with self._database.write() as connection:
-            _add(connection, replace(connector, when_created=now, when_changed=now), actor, now)
+            add_to(connection, replace(connector, when_created=now, when_changed=now), actor, now)
 
     def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
         """All in one transaction, or none; raises OperatorError."""
         now = self._now()
         with self._database.write() as connection:
             for seen, after in replaced:
-                if _find(connection, seen.organization, seen.guid) != seen:
+                if find_in(connection, seen.organization, seen.guid) != seen:
                     raise OperatorError.one("Identity", f"connector {seen.name!r} was changed or removed meanwhile.")
                 # The age of the connector stays: it decides between two of the same domain.
-                _replace(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
+                replace_in(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
             for connector in added:
                 created = connector.when_created or now
-                _add(connection, replace(connector, when_created=created, when_changed=now), actor, now)
+                add_to(connection, replace(connector, when_created=created, when_changed=now), actor, now)
 
     def replace(self, connector: Connector, actor: str) -> None:
         """Replace by GUID; raises OperatorError when it is gone or the new name is taken."""
         now = self._now()
         with self._database.write() as connection:
-            before = _find(connection, connector.organization, connector.guid)
+            before = find_in(connection, connector.organization, connector.guid)
             if before is None:
                 raise OperatorError.one("Identity", f"there is no connector {connector.name!r} any more.", "It was removed.")
-            _replace(connection, before, replace(connector, when_created=before.when_created, when_changed=now), actor)
+            replace_in(connection, before, replace(connector, when_created=before.when_created, when_changed=now), actor)
 
     def remove(self, organization: str, guid: str, actor: str) -> None:
         """Raises OperatorError when it is gone."""
         with self._database.write() as connection:
-            row = connection.execute(_selected.where(table.c.organization == organization, table.c.guid == guid)).one_or_none()
+            row = connection.execute(selected.where(table.c.organization == organization, table.c.guid == guid)).one_or_none()
             if row is None:
                 raise OperatorError.one("Identity", f"there is no connector with GUID {guid}.")
-            connection.execute(delete(table).where(table.c.guid == guid))
-            now, gone = self._now(), Connector(guid=guid, organization=organization, name=row.name)
-            end_of_connector(connection, organization, guid, actor, now)
-            _record(connection, gone, actor, now, "Remove", row.parameters, None)
+            remove_from(connection, row, actor, self._now())
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         """The newest first."""
@@ -120,6 +117,7 @@ class LiveConnectors:
         self._version = -1
         self._loaded: Mapping[str, tuple[Connector, ...]] = MappingProxyType({})
         self._exceptions: Mapping[str, Mapping[tuple[str, str], TimedException]] = MappingProxyType({})
+        self._moves: Mapping[str, Mapping[str, tuple[str, datetime]]] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"<LiveConnectors version {self._version}, {sum(map(len, self._loaded.values()))} connectors>"
@@ -132,15 +130,19 @@ class LiveConnectors:
         """Those in force when last loaded, by connector GUID and recipient domain; their date may have passed since."""
         return self._exceptions.get(organization, _NO_EXCEPTIONS)
 
+    def moves(self, organization: str) -> Mapping[str, tuple[str, datetime]]:
+        """Moves under way by connector GUID: their id, and when they were started; as last loaded."""
+        return self._moves.get(organization, _NO_MOVES)
+
     async def refresh(self) -> bool:
-        """Load connectors and exceptions if they changed; True when they did.
+        """Load connectors, exceptions and moves if they changed; True when they did.
 
         Raises OperatorError when one cannot be read and StoreUnavailable when the store cannot: the last set then stays.
         """
         found = await self._readers.run(self._changed)
         if found is None:
             return False
-        number, rows, excepted = found
+        number, rows, excepted, moving = found
         loaded: dict[str, list[Connector]] = {}
         for row in rows:
             loaded.setdefault(row.organization, []).append(_connector_of(row))
@@ -149,20 +151,31 @@ class LiveConnectors:
             exceptions.setdefault(item.organization, {})[item.connector_guid, item.domain] = item
         self._loaded = MappingProxyType({organization: tuple(items) for organization, items in loaded.items()})
         self._exceptions = MappingProxyType(exceptions)
+        moves: dict[str, dict[str, tuple[str, datetime]]] = {}
+        for organization_, guid, identity, started_us in moving:
+            moves.setdefault(organization_, {})[guid] = identity, from_us(started_us)
+        self._moves = MappingProxyType(moves)
         self._version = number
         return True
 
-    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any], list[TimedException]] | None:
+    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any], list[TimedException], Sequence[Any]] | None:
         number = version(connection)
         if number == self._version:
             return None
-        return number, connection.execute(_selected.order_by(table.c.name_key)).all(), load_in_force(connection, utc_now())
+        rows = connection.execute(selected.order_by(table.c.name_key)).all()
+        return number, rows, load_in_force(connection, utc_now()), connection.execute(_moving).all()
 
 
 _NO_EXCEPTIONS: Mapping[tuple[str, str], TimedException] = MappingProxyType({})
+_NO_MOVES: Mapping[str, tuple[str, datetime]] = MappingProxyType({})
 
 
-_selected = select(table.c.guid, table.c.organization, table.c.name, table.c.parameters)
+selected = select(table.c.guid, table.c.organization, table.c.name, table.c.parameters)
+is_active = connector_move.c.step.in_((literal_column("'observing'"), literal_column("'mandatory'")))
+"""Of a move under way, in the words of its index."""
+_moving = select(
+    connector_move.c.organization, connector_move.c.connector_guid, connector_move.c.id, connector_move.c.started_us
+).where(is_active)
 
 
 def _connector_of(row: Any) -> Connector:
@@ -185,8 +198,9 @@ def _row(connector: Connector) -> dict[str, Any]:
     }
 
 
-def _find(connection: Connection, organization: str, identity: str) -> Connector | None:
-    query = _selected.where(
+def find_in(connection: Connection, organization: str, identity: str) -> Connector | None:
+    """By name (any case) or GUID."""
+    query = selected.where(
         table.c.organization == organization, or_(table.c.guid == identity.lower(), table.c.name_key == identity.casefold())
     )
     rows = connection.execute(query).all()  # two, if someone named a connector like another's GUID: the GUID decides
@@ -194,7 +208,8 @@ def _find(connection: Connection, organization: str, identity: str) -> Connector
     return _connector_of(rows[0]) if rows else None
 
 
-def _add(connection: Connection, added: Connector, actor: str, now: datetime) -> None:
+def add_to(connection: Connection, added: Connector, actor: str, now: datetime) -> None:
+    """Add it, audited; raises OperatorError when its name or GUID is taken or there is no such organisation."""
     known = connection.scalar(select(organization.c.id).where(organization.c.id == added.organization))
     if known is None:
         raise OperatorError.one("Organization", f"there is no organisation {added.organization!r}.")
@@ -207,7 +222,16 @@ def _add(connection: Connection, added: Connector, actor: str, now: datetime) ->
     _record(connection, added, actor, now, "New", None, stored["parameters"])
 
 
-def _replace(connection: Connection, before: Connector, after: Connector, actor: str) -> None:
+def remove_from(connection: Connection, row: Any, actor: str, now: datetime) -> None:
+    """Remove the connector of a row of `selected`."""
+    connection.execute(delete(table).where(table.c.guid == row.guid))
+    gone = Connector(guid=row.guid, organization=row.organization, name=row.name)
+    end_of_connector(connection, row.organization, row.guid, actor, now)
+    _record(connection, gone, actor, now, "Remove", row.parameters, None)
+
+
+def replace_in(connection: Connection, before: Connector, after: Connector, actor: str) -> None:
+    """Put `after`, stamped, in the place of `before`, audited; raises OperatorError when its name is taken."""
     changed = after.when_changed
     assert changed is not None
     _refuse_taken_name(connection, after)

@@ -1,4 +1,4 @@
-"""What attempts saw, by destination and day: ports.ObservationStore for the gateway, ports.ObservationLog for administrators.
+"""What attempts saw, by destination and day, and by move: ports.ObservationStore for the gateway, ObservationLog for others.
 
 Numbers are added to the row that is there, never put in its place, so that several nodes count together; rows are written in
 the order of their keys, so that two nodes never wait for each other in a circle.
@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, Table, TextClause, delete, select, text
 
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.readiness import Day, Tally, Trouble
 from sealroute.ports import Observed
 from sealroute.store.engine import Database
+from sealroute.store.schema import move_day
 from sealroute.store.schema import observation_day as table
 from sealroute.store.writer import Job, Writer
 
@@ -26,20 +27,20 @@ _COUNTS = (
 )  # fmt: skip
 
 
-def _statement() -> str:
-    columns = [column.name for column in table.columns]
-    changes = [f"{name} = observation_day.{name} + excluded.{name}" for name in _COUNTS]
+def _adding(table: Table) -> TextClause:
+    columns, keys = [column.name for column in table.columns], ", ".join(column.name for column in table.primary_key)
+    changes = [f"{name} = {table.name}.{name} + excluded.{name}" for name in _COUNTS]
     for kind in ("dane", "sts"):
-        later = f"excluded.{kind}_trouble_us > COALESCE(observation_day.{kind}_trouble_us, 0)"
+        later = f"excluded.{kind}_trouble_us > COALESCE({table.name}.{kind}_trouble_us, 0)"
         for name in (f"{kind}_trouble", f"{kind}_trouble_us"):
-            changes.append(f"{name} = CASE WHEN {later} THEN excluded.{name} ELSE observation_day.{name} END")
-    return (
-        f"INSERT INTO observation_day ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)}) "
-        f"ON CONFLICT (organization, domain, day) DO UPDATE SET {', '.join(changes)}"
+            changes.append(f"{name} = CASE WHEN {later} THEN excluded.{name} ELSE {table.name}.{name} END")
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(f':{name}' for name in columns)}) "
+        f"ON CONFLICT ({keys}) DO UPDATE SET {', '.join(changes)}"
     )
 
 
-_ADD = text(_statement())
+_ADD, _ADD_TO_MOVE = _adding(table), _adding(move_day)
 
 
 class SqlObservations:
@@ -50,12 +51,17 @@ class SqlObservations:
 
     async def add(self, observed: Sequence[Observed]) -> None:
         """Add these counts to what is kept."""
-        rows = [_row(item) for item in sorted(observed, key=lambda item: (item.organization, item.domain, item.day.day))]
-        await self._writer.run(Job(call=lambda connection: _add(connection, rows)))
+        ordered = sorted(observed, key=lambda item: (item.move, item.organization, item.domain, item.day.day))
+        rows = [_row(item) for item in ordered if not item.move]
+        moved = [_row(item) | {"move": item.move} for item in ordered if item.move]
+        await self._writer.run(Job(call=lambda connection: _add(connection, rows, moved)))
 
 
-def _add(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    connection.execute(_ADD, rows)
+def _add(connection: Connection, rows: list[dict[str, Any]], moved: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(_ADD, rows)
+    if moved:
+        connection.execute(_ADD_TO_MOVE, moved)
 
 
 class SqlObservationLog:
@@ -72,7 +78,7 @@ class SqlObservationLog:
         found: dict[str, list[Day]] = {}
         with self._database.read() as connection:
             for row in connection.execute(query.order_by(table.c.domain, table.c.day)):
-                found.setdefault(row.domain, []).append(_day(row))
+                found.setdefault(row.domain, []).append(day_of(row))
         return found
 
     def purge(self, before: datetime) -> int:
@@ -105,7 +111,8 @@ def _tally_row(kind: str, tally: Tally) -> dict[str, Any]:
     }
 
 
-def _day(row: Any) -> Day:
+def day_of(row: Any) -> Day:
+    """The day of a row of either table."""
     return Day(date.fromisoformat(row.day), row.attempts, _tally(row._mapping, "dane"), _tally(row._mapping, "sts"))
 
 

@@ -57,7 +57,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -111,7 +111,7 @@ connector_change = Table(
     Column("connector_name", String(64), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("actor", String(256), nullable=False),
-    Column("action", String(16), nullable=False),  # New, Set, Remove, NewException, EndException
+    Column("action", String(16), nullable=False),  # New, Set, Remove, NewException, EndException, ...Move
     Column("before", Text),  # the parameters, or the exception; null for New
     Column("after", Text),  # the same; null for Remove
     Index("ix_connector_change_organization", "organization", "id"),
@@ -394,4 +394,44 @@ alert = Table(
     Index("ix_alert_due", "state", "due_us"),
     Index("ix_alert_domain", "organization", "domain", "created_us"),
     Index("ix_alert_created", "created_us"),
+)
+
+# --------------------------------------------------------------------------------- pinned connectors on their way to MX
+
+# One row per move, for good; steps and who makes them stand in policy/move.  A step is one transaction: this row, the
+# connectors it changes, and the audit of all of them; on a roll-back by a gateway the alert, too.  The row is changed only
+# while it is at the step that was read, so of several nodes one rolls back.
+connector_move = Table(
+    "connector_move",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("connector_guid", String(36), nullable=False),
+    Column("connector_name", String(64), nullable=False),
+    Column("step", String(16), nullable=False),  # policy/move.MoveStep
+    Column("started_us", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),  # policy/move_json
+    Index("ix_connector_move_organization", "organization", "started_us"),
+    Index(
+        "ix_connector_move_active",
+        "organization",
+        "connector_guid",
+        unique=True,
+        sqlite_where=text("step IN ('observing', 'mandatory')"),
+        postgresql_where=text("step IN ('observing', 'mandatory')"),
+    ),
+)
+
+# What attempts through a moved connector saw since its start: as observation_day, by move instead of organisation; for good.
+move_day = Table(
+    "move_day",
+    metadata,
+    Column("move", String(16), primary_key=True),
+    Column("domain", String(255), primary_key=True),
+    Column("day", String(10), primary_key=True),
+    *(
+        Column(column.name, column.type, nullable=column.nullable)
+        for column in observation_day.columns
+        if column.name not in ("organization", "domain", "day")
+    ),
 )

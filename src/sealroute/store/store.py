@@ -23,6 +23,7 @@ from sealroute.store.destinations import SqlDestinations, SqlWindows
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
 from sealroute.store.history import SqlDrift, SqlHistory
+from sealroute.store.moves import SqlMoves
 from sealroute.store.notify import Listener
 from sealroute.store.observations import SqlObservationLog, SqlObservations
 from sealroute.store.policies import SqlPolicyCache
@@ -54,6 +55,7 @@ class AdminStore:
         self.alerts = SqlAlertLog(database)
         self.destinations = SqlDestinations(database)
         self.reports = SqlReports(database)
+        self.moves = SqlMoves(database)
 
     def close(self) -> None:
         self._database.close()

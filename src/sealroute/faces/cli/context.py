@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DestinationLog,
         DriftLog,
         ExceptionStore,
+        MoveStore,
         ObservationLog,
         Organizations,
         QueueAdmin,
@@ -54,6 +55,8 @@ class AdminStores(Protocol):
     def organizations(self) -> Organizations: ...
     @property
     def exceptions(self) -> ExceptionStore: ...
+    @property
+    def moves(self) -> MoveStore: ...
     @property
     def drift(self) -> DriftLog: ...
     @property

@@ -54,7 +54,7 @@ COMMANDS = {
     "serve": Command("serve", "Run the gateway.", single=True),
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
     "connector": Command("connector", "Outbound connectors: list, get, new, set, remove, match, history."),
-    "migrate": Command("migrate", "Bring connectors from Exchange Online or Postfix: import; move pinned ones on: plan."),
+    "migrate": Command("migrate", "Import connectors; move pinned ones: plan, start, status, advance, rollback."),
     "exception": Command("exception", "Timed exceptions for one recipient domain: add, list, end."),
     "resolver": Command("resolver", "Check whether the resolver tells valid DNSSEC from invalid."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),

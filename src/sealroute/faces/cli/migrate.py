@@ -1,4 +1,7 @@
-"""`sealroute migrate import | plan`: connectors from elsewhere, all or none; and the way from pinned ones to DANE."""
+"""`sealroute migrate import | plan`: connectors from elsewhere, all or none; and what pinned ones could become.
+
+The steps on the way are in faces/cli/migrate_moves.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import typer
 from sealroute.base.errors import OperatorError
 from sealroute.faces.cli.connector_show import TABLE_COLUMNS
 from sealroute.faces.cli.context import Context
+from sealroute.faces.cli.migrate_moves import advance, rollback, start, status
 from sealroute.faces.cli.output import Format, emit, emit_json, printable
 from sealroute.faces.cli.screen import JsonFlag, plural
 from sealroute.policy.connector import Connector
@@ -24,7 +28,7 @@ from sealroute.services.importing.model import Kept, Note
 from sealroute.services.propose_moves import Proposal
 
 app = typer.Typer(
-    help="Bring connectors from Exchange Online or Postfix: import; move pinned ones on: plan.",
+    help="Import connectors; move pinned ones: plan, start, status, advance, rollback.",
     epilog="--config FILE names the configuration file, before or after the command.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -132,9 +136,21 @@ def plan_(
 
 
 async def _propose(context: Context, connectors: Sequence[Connector]) -> list[Proposal]:
+    """In the order given; several at a time, with progress on a terminal's stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    columns = (TextColumn("connectors"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty() or not connectors)
+    found: dict[str, Proposal] = {}
     async with open_analyzer(context.settings) as (analyzer, _, _):
-        return [await propose_moves.propose(analyzer, connector) for connector in connectors]
+        with progress:
+            task = progress.add_task("connectors", total=len(connectors))
+            async for proposal in propose_moves.propose_all(analyzer, connectors):
+                found[proposal.connector.guid] = proposal
+                progress.update(task, advance=1)
+    return [found[connector.guid] for connector in connectors]
 
 
 def _proposal_record(item: Proposal) -> dict[str, Any]:
@@ -172,3 +188,7 @@ def _show_proposal(item: Proposal) -> None:
         lines.append(f"  {number}. {step.what}")
         lines += [f"     {step.command}"] * bool(step.command)
     sys.stdout.write(printable("\n".join(lines)) + "\n\n")
+
+
+for step in (start, status, advance, rollback):
+    app.command()(step)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sealroute.base.errors import OperatorError
+from sealroute.base.times import span as span
 from sealroute.faces.cli.output import printable
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")]
-_UNITS = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def console() -> Console:
@@ -36,19 +36,6 @@ def show_trimmed(draw: Callable[[Console], None]) -> None:
     with out.capture() as captured:
         draw(out)
     sys.stdout.writelines(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
-
-
-def span(length: timedelta) -> str:
-    """A span in its two largest units: `3d 4h`, `12m 5s`, `0s`."""
-    seconds = max(0, int(length.total_seconds()))
-    parts: list[str] = []
-    for unit, size in _UNITS:
-        count, seconds = divmod(seconds, size)
-        if count or parts:
-            parts.append(f"{count}{unit}" if count else "")
-        if len(parts) == 2:
-            break
-    return " ".join(part for part in parts if part) or "0s"
 
 
 def until(moment: datetime, now: datetime) -> str:
