@@ -14,9 +14,9 @@ from sealroute.net.resolver_unbound import UnboundResolver
 from sealroute.net.smtp_connection import DialSettings
 from sealroute.net.unbound_config import UnboundConfig
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import HostPlan, Wishes, decide
+from sealroute.policy.decide import HostPlan, decide
 from sealroute.policy.evidence import StsEvidence
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, Wishes
 from sealroute.policy.reasons import Reason
 from sealroute.policy.requirement import Protection
 from sealroute.policy.verdict import judge

@@ -40,6 +40,7 @@ from tools.mutate_operators import Mutant, mutants  # noqa: E402
 _DANE = ("test_dane_verify.py", "test_dane_records.py", "test_mutants_dane.py")
 _STS = ("test_mtasts_policy.py", "test_mtasts_txt.py", "test_mtasts_match.py", "test_mutants_mtasts.py")
 _POLICY = ("test_verdict.py", "test_mutants_policy.py", "test_decide.py")
+_DECIDE = ("test_mutants_decide.py", "test_decide.py")
 _CONNECTOR = ("test_parameters.py", "test_mutants_connector.py")
 MODULES: dict[str, tuple[str, ...]] = {
     "proto.dane.records": _DANE,
@@ -47,7 +48,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "proto.mtasts.match": _STS,
     "proto.mtasts.policy": _STS,
     "proto.mtasts.txt": _STS,
-    "policy.decide": ("test_mutants_decide.py", "test_decide.py"),
+    "policy.decide": _DECIDE,
+    "policy.rows": _DECIDE,
+    "policy.require": _DECIDE,
     "policy.verdict": _POLICY,
     "policy.table": _POLICY,
     "policy.retry": ("test_retry.py", "test_mutants_policy.py"),

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealroute.base.dnsdata import Answer, Mx, Outcome, Security, Tlsa
-from sealroute.policy.decide import HostPlan, Plan, Wishes, decide, tlsa_bases
+from sealroute.policy.decide import HostPlan, Plan, decide
 from sealroute.policy.evidence import Evidence, FetchFailure, Hop, HopKind, HostEvidence, StsEvidence, StsSource, TlsaLookup
 from sealroute.policy.exceptions import TimedException, apply
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings, Wishes
 from sealroute.policy.reasons import Reason, TlsRptResult
 from sealroute.policy.requirement import Requirement
+from sealroute.policy.rows import tlsa_bases
 from sealroute.policy.table import DANE_ROWS, HOP_ROWS, STS_ROWS, TOGETHER_ROWS, Cell, Then, markdown, row_names
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus

@@ -15,9 +15,8 @@ from sealroute.base.errors import OperatorError
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.main import run
 from sealroute.policy.connector import Connector, default_connector
-from sealroute.policy.decide import Wishes
 from sealroute.policy.exceptions import MAX_REASON_CHARACTERS, MAX_SPAN, ExceptedConnector, TimedException, apply, problems
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, Wishes
 from sealroute.services import exempt
 from sealroute.services.plan import _key
 from sealroute.settings import Settings

@@ -10,9 +10,9 @@ import pytest
 from sealroute.base.dnsdata import AliasStep, Answer, Mx, Outcome, Security
 from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Wishes, decide
+from sealroute.policy.decide import decide
 from sealroute.policy.evidence import Evidence, FetchFailure, HopKind, StsEvidence
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, Wishes
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.services import gather as module
 from sealroute.services.gather import Gather

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from sealroute.base.dnsdata import Mx, Outcome, Security
-from sealroute.policy.decide import HostPlan, Wishes, addresses, dane_detail, dane_row, decide, tlsa_bases
+from sealroute.policy.decide import HostPlan, dane_detail, decide
 from sealroute.policy.evidence import Hop, HopKind, HostEvidence, StsEvidence, TlsaLookup
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings, Wishes
 from sealroute.policy.requirement import Requirement
+from sealroute.policy.rows import addresses, dane_row, tlsa_bases
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from tests.unit import evidence_factory as make

@@ -11,8 +11,8 @@ import pytest
 from sealroute.base.dnsdata import Mx
 from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Plan, Wishes
-from sealroute.policy.modes import SmtpDaneMode
+from sealroute.policy.decide import Plan
+from sealroute.policy.modes import SmtpDaneMode, Wishes
 from sealroute.policy.reasons import Reason
 from sealroute.services.gather import Gather
 from sealroute.services.plan import Plans

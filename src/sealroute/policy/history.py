@@ -19,9 +19,10 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from sealroute.base.times import rfc3339
-from sealroute.policy.decide import dane_detail, dane_row
+from sealroute.policy.decide import dane_detail
 from sealroute.policy.evidence import Evidence, FetchFailure, HopKind, StsEvidence, StsSource
 from sealroute.policy.modes import SmtpDaneMode
+from sealroute.policy.rows import dane_row
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.mtasts.txt import TxtStatus
 

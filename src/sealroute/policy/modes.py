@@ -1,7 +1,10 @@
-"""The closed sets an administrator chooses from, in Exchange's spelling; `ReportOnly` and MTA-STS `Mandatory` are ours."""
+"""The closed sets an administrator chooses from, in Exchange's spelling; `ReportOnly` and MTA-STS `Mandatory` are ours;
+and what a message may ask for itself.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 
@@ -47,3 +50,11 @@ class ConnectorType(Enum):
 
     PARTNER = "Partner"
     ON_PREMISES = "OnPremises"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the message itself asks of transport security [RFC 8689]."""
+
+    require_tls: bool = False
+    tls_required_no: bool = False

@@ -1,7 +1,7 @@
 """THE TABLE: every row of the decision table, named, with its source and its consequence per mode.
 
 `decide` looks evidence up here and nowhere else; `docs/reference/decision-table.md` is printed from here; the tests iterate
-over it; traces show the row names.  A row is *found* by the classifiers in policy/decide; what it *means* stands in this
+over it; traces show the row names.  A row is *found* in policy/rows; what it *means* stands in this
 file alone.
 
 Read a DANE row as: with this finding, under this mode, the host gets this consequence.

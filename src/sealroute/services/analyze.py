@@ -19,10 +19,10 @@ from sealroute.base.errors import SealrouteError, StoreUnavailable
 from sealroute.base.mail import Envelope, Message, Origin, Recipient
 from sealroute.policy.attempt import Fate
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import HostPlan, Plan, Wishes, decide
+from sealroute.policy.decide import HostPlan, Plan, decide
 from sealroute.policy.evidence import StsEvidence
 from sealroute.policy.evidence import StsSource as Source
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, Wishes
 from sealroute.policy.reasons import Finding
 from sealroute.policy.requirement import HandshakeFacts, Requirement, Verdict
 from sealroute.policy.verdict import judge

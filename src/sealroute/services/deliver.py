@@ -24,8 +24,9 @@ from sealroute.base.errors import SealrouteError, StoreUnavailable
 from sealroute.base.mail import Message, Recipient
 from sealroute.policy.attempt import Fate, RecipientFate
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import HostPlan, Plan, Wishes, connector_rows
+from sealroute.policy.decide import HostPlan, Plan, connector_rows
 from sealroute.policy.evidence import Evidence
+from sealroute.policy.modes import Wishes
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.retry import RetryRules, delay_notice_due, expires_at, next_attempt
 from sealroute.ports import Clock, Group, Settled, Transaction, TransactionResult

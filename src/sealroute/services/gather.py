@@ -1,6 +1,6 @@
 """gather: ask DNS and the MTA-STS cache about the way to one recipient domain; decide nothing.
 
-All I/O of a plan is here.  What may be asked (no TLSA where DANE cannot apply) is told by policy/decide.  Counts a peer
+All I/O of a plan is here.  What may be asked (no TLSA where DANE cannot apply) is told by policy/rows.  Counts a peer
 controls are bounded: hosts of an MX answer and addresses of a host beyond the bounds are left out.
 """
 
@@ -15,9 +15,9 @@ from typing import Protocol
 from sealroute.base.dnsdata import Answer, Mx, Outcome
 from sealroute.base.names import parse_ip
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Wishes, dane_mode, sts_mode, tlsa_bases
 from sealroute.policy.evidence import Evidence, Hop, HopKind, HostEvidence, StsEvidence, TlsaLookup
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, Wishes
+from sealroute.policy.rows import dane_mode, sts_mode, tlsa_bases
 from sealroute.ports import Clock, Resolver
 
 MAX_HOSTS = 20

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Plan, Wishes, decide
+from sealroute.policy.decide import Plan, decide
+from sealroute.policy.modes import Wishes
 from sealroute.services.gather import Gather
 
 MAX_PLANS = 20_000
