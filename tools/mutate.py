@@ -49,6 +49,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "proto.mtasts.policy": _STS,
     "proto.mtasts.txt": _STS,
     "policy.decide": _DECIDE,
+    "policy.modes": _DECIDE,
     "policy.rows": _DECIDE,
     "policy.require": _DECIDE,
     "policy.verdict": _POLICY,
