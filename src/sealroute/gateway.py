@@ -39,6 +39,7 @@ from sealroute.services.observe import Observations
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
+from sealroute.services.watch import Prober
 from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
@@ -129,6 +130,9 @@ class Watch:
             drift.kind.value, organization=drift.organization, domain=drift.domain, text=drift.sentence
         )
 
+    def probed(self, trouble: str) -> None:
+        self._metrics.probed(trouble)
+
     def trouble(self, what: str, error: BaseException) -> None:
         log.error(what, error=str(error), kind=type(error).__name__, exc_info=error)
 
@@ -151,6 +155,9 @@ class Gateway:
     metrics: Metrics
     history: History
     observations: Observations
+    probed: Observations
+    prober: Prober | None
+    """None: nobody is probed, or another worker does it."""
     alerts: Alerts
     moves: MoveWatch
     windows: Windows
@@ -185,6 +192,9 @@ class Gateway:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
         self._spawn("observations", self.observations.work())
+        if self.prober is not None:
+            self._spawn("probes", self.prober.work())
+            self._spawn("probe counts", self.probed.work())
         self._spawn("windows", self.windows.work())
         self._spawn("schedule", self.schedule.work())
         self._spawn("census", self.census.keep())
@@ -219,7 +229,10 @@ class Gateway:
         with contextlib.suppress(SealrouteError):  # a memory that is lost is made again
             await self.history.flush()
             await self.observations.flush()
+            await self.probed.flush()
             await self.windows.flush()
+        if self.prober is not None:
+            await self.prober.close()
         await self.sessions.close()
         await self.policies.close()
         await self.fetcher.close()
@@ -292,6 +305,7 @@ class Gateway:
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.alerts.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.observations.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.watched.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.queue.sweep)
             except SealrouteError as error:
