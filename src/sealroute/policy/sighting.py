@@ -5,7 +5,6 @@ A probe (services/watch) makes one; the store keeps the last.  Rules:
 * What could not be found out is None, and what was known of it before stays (`carried`): unknown is never a change.  Only
   signatures do not stay: they are made anew all the time.
 * Only what DNSSEC proves counts as a TLSA record; an empty tuple says that there is none, proven or not.
-* What a peer or zone can make long is bounded here, so that a row in the store is too.
 
 Elsewhere: what changed since the last one (policy/sighting_changes), how it is kept (policy/sighting_json).
 """
@@ -18,7 +17,7 @@ from datetime import datetime, timedelta
 
 from sealroute.base.dnssec import SOON, SOON_PART, SignedAnswer, ZoneLink
 
-MAX_HOSTS, MAX_RECORDS, MAX_CERTIFICATES, MAX_EARLIER, MAX_PATTERNS = 32, 40, 8, 8, 40
+MAX_EARLIER = 8
 CERTIFICATE_SOON = timedelta(days=14)
 """A certificate in the last fifth of its life, with less than that left, will be exchanged any day now."""
 
@@ -58,15 +57,17 @@ class HostSighting:
     """Fingerprints shown before, the latest first: servers behind one name may take turns with theirs."""
     told: str = ""
     """The certificate whose end was told of."""
+    seen_at: datetime | None = None
+    """When its records and a certificate were last seen together; None: never."""
 
     @property
     def bound(self) -> CertificateSeen | None:
         """Its certificate, when its TLSA records match that one and can match no other; None: there is no such thing."""
         records = self.tlsa or ()
         alone = len({record.split()[2] for record in records}) == len(records)
-        if not self.matches or not alone or not all(record.startswith("3 0 ") for record in records):
+        if not self.matches or not records or not alone or not all(record.startswith("3 0 ") for record in records):
             return None
-        return self.certificates[0] if len(self.certificates) == 1 else None
+        return next(iter(self.certificates)) if len(self.certificates) == 1 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,14 @@ def _carried(before: HostSighting | None, seen: HostSighting) -> HostSighting:
         kept = [*(item.fingerprint for item in before.certificates), *before.earlier]
         shown, earlier = seen.certificates, tuple(dict.fromkeys(item for item in kept if item not in now))[:MAX_EARLIER]
     return HostSighting(
-        name=seen.name, tlsa=tlsa, certificates=shown, matches=matches, mismatch=mismatch, earlier=earlier, told=before.told
+        name=seen.name,
+        tlsa=tlsa,
+        certificates=shown,
+        matches=matches,
+        mismatch=mismatch,
+        earlier=earlier,
+        told=before.told,
+        seen_at=seen.seen_at or before.seen_at,
     )
 
 

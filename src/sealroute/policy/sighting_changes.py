@@ -124,7 +124,7 @@ def _matching(key: tuple[str, str], before: Sighting, after: Sighting) -> list[D
         was = before.host(host.name)
         state = None if was is None else was.matches
         if host.matches is False and state is not False:
-            broken.append(f"{host.name}: {_what_changed(was, host)}{host.mismatch}")
+            broken.append(f"{_what_changed(was, host)}, and the two do not match: {host.mismatch}")
         elif host.matches and state is False:
             mended.append(f"{host.name} presents a certificate that its TLSA records match again")
     events = []
@@ -136,13 +136,13 @@ def _matching(key: tuple[str, str], before: Sighting, after: Sighting) -> list[D
 
 def _what_changed(before: HostSighting | None, after: HostSighting) -> str:
     if before is None:
-        return "a new mail host, and "
+        return f"{after.name} is a new mail host with TLSA records and a certificate"
     rolled = before.certificates != after.certificates
     published = before.tlsa != after.tlsa
-    both = "its certificate and its TLSA records have changed, and "
-    if rolled and published:
-        return both
-    return "its certificate has changed, and " if rolled else "its TLSA records have changed, and " if published else ""
+    what = ["the certificate"] * rolled + ["the TLSA records"] * published
+    if not what:
+        return f"{after.name} has a certificate and TLSA records"
+    return f"{' and '.join(what)} of {after.name} changed"
 
 
 def _soon(key: tuple[str, str], seen: Sighting, after: Sighting) -> tuple[Sighting, list[Drift]]:

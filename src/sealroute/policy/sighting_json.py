@@ -43,6 +43,7 @@ def _host_record(host: HostSighting) -> dict[str, Any]:
         "mismatch": host.mismatch,
         "earlier": list(host.earlier),
         "told": host.told,
+        "seenAt": _text(host.seen_at),
     }
 
 
@@ -75,6 +76,7 @@ def _host(record: Mapping[str, Any]) -> HostSighting:
         mismatch=record["mismatch"],
         earlier=tuple(record["earlier"]),
         told=record["told"],
+        seen_at=_moment(record["seenAt"]),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 
 from sealroute.base.certs import Certificate
 from sealroute.base.dnsdata import Tlsa
@@ -10,10 +11,6 @@ from sealroute.policy.decide import dane_row
 from sealroute.policy.evidence import Hop, HostEvidence, StsEvidence
 from sealroute.policy.modes import SmtpDaneMode
 from sealroute.policy.sighting import (
-    MAX_CERTIFICATES,
-    MAX_HOSTS,
-    MAX_PATTERNS,
-    MAX_RECORDS,
     CertificateSeen,
     HostSighting,
     PolicySeen,
@@ -23,6 +20,8 @@ from sealroute.policy.sighting import (
 from sealroute.proto.mtasts.txt import TxtStatus
 from sealroute.services.analysis.model import AddressSeen, Analysis
 
+MAX_HOSTS, MAX_RECORDS, MAX_CERTIFICATES, MAX_PATTERNS = 32, 40, 8, 40
+"""So much is kept of what a peer or zone can make long."""
 MAX_SHOWN_DATA = 64
 """Octets of a TLSA record that are kept as they are; of a longer one its digest is."""
 MAX_REASON = 300
@@ -39,7 +38,7 @@ def sighting_of(analysis: Analysis) -> Sighting | None:
     return Sighting(
         at=seen.at,
         mx=_mx(evidence.hops[0] if len(evidence.hops) == 1 else None),
-        hosts=tuple(_host(hop, host, addresses.get(host.name, ())) for hop, host in found),
+        hosts=tuple(_host(hop, host, addresses.get(host.name, ()), seen.at) for hop, host in found),
         policy=_policy(evidence.sts_for(evidence.domain)),
         signature=signature,
         signatures_complete=complete,
@@ -52,7 +51,7 @@ def _mx(hop: Hop | None) -> tuple[str, ...] | None:
     return tuple(f"{record.preference} {record.host or '.'}" for record in sorted(hop.mx.records)[:MAX_HOSTS])
 
 
-def _host(hop: Hop, host: HostEvidence, addresses: tuple[AddressSeen, ...]) -> HostSighting:
+def _host(hop: Hop, host: HostEvidence, addresses: tuple[AddressSeen, ...], at: datetime) -> HostSighting:
     shown: dict[str, CertificateSeen] = {}
     matches, mismatch = None, ""
     for address in addresses:
@@ -69,9 +68,15 @@ def _host(hop: Hop, host: HostEvidence, addresses: tuple[AddressSeen, ...]) -> H
         elif matches is not False:
             matches, mismatch = False, dane.detail[:MAX_REASON]
     certificates = tuple(sorted(shown.values(), key=lambda item: item.fingerprint))[:MAX_CERTIFICATES]
+    tlsa = _tlsa(hop, host)
     return HostSighting(
-        name=host.name, tlsa=_tlsa(hop, host), certificates=certificates, matches=matches, mismatch=mismatch
-    )  # fmt: skip
+        name=host.name,
+        tlsa=tlsa,
+        certificates=certificates,
+        matches=matches,
+        mismatch=mismatch,
+        seen_at=at if tlsa is not None and certificates else None,
+    )
 
 
 def _certificate(octets: bytes) -> CertificateSeen:

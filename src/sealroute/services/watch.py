@@ -30,7 +30,7 @@ from sealroute.services.sight import sighting_of
 
 log = structlog.get_logger("sealroute.watch")
 LOOKING: Modes = (SmtpDaneMode.REPORT_ONLY, MtaStsMode.REPORT_ONLY)
-LOOK_SECONDS = 10.0
+LOOK_SECONDS = 5.0
 PROBE_SECONDS = 300.0
 LEASE = timedelta(hours=1)
 """How long a node that dies keeps others from the domain it was probing."""
