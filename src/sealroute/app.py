@@ -46,6 +46,7 @@ from sealroute.services.bounce import Bounce, BounceConfig
 from sealroute.services.canary import Canary
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
+from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
 from sealroute.services.ids import IdSource
 from sealroute.services.metrics import LaneState, Metrics, Sources
@@ -110,7 +111,8 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
         )
     )
     observations = Observations(store.observations, moves=store.connectors.moves)
-    watch = Watch(metrics, observations)
+    hasten = Hasten(store.watched, clock)
+    watch = Watch(metrics, observations, hasten)
     history = History(store.history, watch.drifted)
     plans.made = history.look
     schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
@@ -131,7 +133,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, observations, probed, prober, _alerts(settings, store, clock, ids),
+        metrics, history, observations, probed, hasten, prober, _alerts(settings, store, clock, ids),
         MoveWatch(store.admin.connectors, store.admin.moves, clock), windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None

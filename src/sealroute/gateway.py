@@ -33,6 +33,7 @@ from sealroute.services.alert import Alerts
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.census import Census
+from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
 from sealroute.services.metrics import Metrics, QueueState
 from sealroute.services.observe import Observations
@@ -110,15 +111,17 @@ class Choosing:
 
 
 class Watch:
-    """Reads what was settled, for the log, the metrics and the readiness report."""
+    """Reads what was settled, for the log, the metrics, the readiness report and the probes."""
 
-    def __init__(self, metrics: Metrics, observations: Observations) -> None:
+    def __init__(self, metrics: Metrics, observations: Observations, hasten: Hasten) -> None:
         self._metrics = metrics
         self._observations = observations
+        self._hasten = hasten
 
     def settled(self, message: Message, settled: Settled) -> None:
         self._metrics.observe(settled)
         self._observations.note(message.organization, settled.attempts)
+        self._hasten.note(message.organization, settled.attempts)
         for event in settled.events:
             log.info(
                 event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
@@ -156,6 +159,7 @@ class Gateway:
     history: History
     observations: Observations
     probed: Observations
+    hasten: Hasten
     prober: Prober | None
     """None: nobody is probed, or another worker does it."""
     alerts: Alerts
@@ -192,6 +196,8 @@ class Gateway:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
         self._spawn("observations", self.observations.work())
+        if self.settings.probes.enabled:
+            self._spawn("hasten", self.hasten.work())
         if self.prober is not None:
             self._spawn("probes", self.prober.work())
             self._spawn("probe counts", self.probed.work())

@@ -114,12 +114,36 @@ async def test_what_probes_see_is_counted_kept_and_told_once(tmp_path: Path) -> 
         assert "certificate changed: mx.rolls.test: key " in shown
 
 
+async def test_mail_that_meets_a_mismatch_brings_the_probe_forward(tmp_path: Path) -> None:
+    def monthly(net: Internet, port: int) -> str:
+        probes = ['domains = ["rolls.test"]', 'interval = "30d"', "traffic_days = 0"]
+        return net.gateway_toml(port, probes=probes, lab="clock_speed = 600")
+
+    async with gateway_world(tmp_path, [simple("rolls.test", "a new certificate", DANE)], monthly) as world:
+        await world.gateway.start()
+        await wait_until(lambda: bool(world.store.watched.watched("default", ["rolls.test"])), "it is watched")
+        await wait_until(lambda: world.store.watched.watched("default")["rolls.test"].sighting is not None, "it is probed")
+        await world.gateway.stop()
+        await roll(world)
+        world.net.server.reload()
+        await world.gateway.start()
+        story = await world.decided(await world.send("bob@rolls.test", "mail"))
+        assert story.rows[0].status == "Pending"
+        await wait_until(lambda: bool(world.store.drift.events("default")), "the mismatch is told")
+        assert [event.kind.value for event in world.store.drift.events("default")] == ["tlsa-mismatch"]
+
+
+async def roll(world: GatewayWorld) -> None:
+    """A new certificate, at a new address."""
+    chain, key = self_signed("mx.rolls.test").write(world.net.folder / "certs", "rolled")
+    await world.net.mail.listen("127.66.9.1", world.net.smtp_port, PROFILES["tls"], str(chain), str(key))
+    world.net.world.replace("mx.rolls.test", "A", "127.66.9.1")
+
+
 async def change(world: GatewayWorld) -> None:
     """What happens at the destinations."""
     net, dns, tlsa = world.net, world.net.world, f"_{world.net.smtp_port}._tcp."
-    chain, key = self_signed("mx.rolls.test").write(net.folder / "certs", "rolled")
-    await net.mail.listen("127.66.9.1", net.smtp_port, PROFILES["tls"], str(chain), str(key))
-    dns.replace("mx.rolls.test", "A", "127.66.9.1")
+    await roll(world)
     dns.replace(f"{tlsa}mx.republishes.test", "TLSA", f"3 1 1 {'ab' * 32}")
     dns.remove(f"{tlsa}mx.loses.test", "TLSA")
     dns.remove(f"{tlsa}mx.silent.test", "TLSA")

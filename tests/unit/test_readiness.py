@@ -252,6 +252,7 @@ def test_probes_take_the_place_of_sessions_only_where_the_rules_say_so() -> None
 def test_sessions_and_probes_count_together_and_each_mechanism_by_itself() -> None:
     both = replace(with_probes(0, 2, 3), probed_sts=Tally(0, 0, 5))
     assert both.tally(D) == Tally(5)
+    assert (day(0, 1).probes, day(0, 1).probed(D)) == (0, Tally())
     assert both.probed(D) == Tally(3)
     assert (both.tally(M), both.probed(M)) == (Tally(0, 0, 5), Tally(0, 0, 5))
     assert verdict(both).total == Tally(5)

@@ -17,6 +17,7 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.history import Drift, DriftKind
 from sealroute.policy.modes import ConnectorType, MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.readiness import Sight, sight_of_dane
+from sealroute.policy.reasons import Reason
 from sealroute.policy.sighting import PolicySeen, Sighting
 from sealroute.ports import Destination, ProbeEnd, Watched
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
@@ -24,6 +25,7 @@ from sealroute.services import watch
 from sealroute.services.analysis.model import Analysis
 from sealroute.services.analyze import Analyzer, Engine
 from sealroute.services.deliver import DeliverRules
+from sealroute.services.hasten import Hasten
 from sealroute.services.probe import Probes
 from sealroute.services.sight import sighting_of
 from sealroute.services.watch import Listeners, Prober, WatchRules, Ways, by_mx, partner_domains
@@ -44,6 +46,7 @@ class FakeStore:
     busy: list[Destination] = field(default_factory=list)
     ended: list[ProbeEnd] = field(default_factory=list)
     asked: list[tuple[date, int]] = field(default_factory=list)
+    hastened: list[tuple[Sequence[Destination], datetime, timedelta]] = field(default_factory=list)
     broken: bool = False
     stolen: bool = False
 
@@ -60,6 +63,12 @@ class FakeStore:
         if self.broken:
             raise StoreUnavailable("the disk is full")
         return sorted((row for row in self.rows.values() if row.due_at <= now), key=lambda row: row.due_at)[:limit]
+
+    async def hasten(self, keys: Sequence[Destination], now: datetime, apart: timedelta) -> int:
+        if self.broken:
+            raise StoreUnavailable("the disk is full")
+        self.hastened.append((keys, now, apart))
+        return len(keys)
 
     async def take(self, watched: Watched, until: datetime) -> Watched | None:
         key = watched.organization, watched.domain
@@ -376,3 +385,52 @@ def test_the_destination_itself_is_looked_at_whatever_the_connector_demands() ->
         tls_domain="fabrikam.com", smtp_dane_mode=SmtpDaneMode.NONE, mta_sts_mode=MtaStsMode.NONE,
     )  # fmt: skip
     assert by_mx(pinned) == replace(CONNECTOR, smtp_dane_mode=SmtpDaneMode.REPORT_ONLY, mta_sts_mode=MtaStsMode.REPORT_ONLY)
+
+
+# ----------------------------------------------------------------------------------------- mail that met a mismatch
+
+
+async def test_mail_that_met_a_mismatch_has_its_destination_probed_soon() -> None:
+    store, world = FakeStore(), dane_world(WRONG)
+    hasten = Hasten(store, world.clock)
+    settled = await world.run()
+    hasten.note("default", settled.attempts)
+    hasten.note("default", settled.attempts)
+    await hasten.flush()
+    assert store.hastened == [([KEY], NOW, HOUR)]
+    world.clock.advance(minutes=59)
+    hasten.note("default", settled.attempts)
+    await hasten.flush()
+    assert len(store.hastened) == 1
+    world.clock.advance(minutes=1)
+    hasten.note("default", settled.attempts)
+    await hasten.flush()
+    assert len(store.hastened) == 2
+
+
+async def test_other_mail_hastens_nobody() -> None:
+    store, good = FakeStore(), dane_world()
+    hasten = Hasten(store, good.clock)
+    hasten.note("default", (await good.run()).attempts)
+    away = dane_world(Peer(unreachable=Reason.CONNECT_TIMEOUT))
+    hasten.note("default", (await away.run()).attempts)
+    useless = dane_world()
+    useless.dns.has("TLSA", "_25._tcp.mx.contoso.com", Tlsa(1, 1, 1, bytes(32)))
+    useless.dns.fails("A", "mx.contoso.com")
+    hasten.note("default", (await useless.run()).attempts)
+    await hasten.flush()
+    assert store.hastened == []
+
+
+async def test_what_could_not_be_hastened_stays_noted_and_not_too_much_is() -> None:
+    store, world = FakeStore(), dane_world(WRONG)
+    hasten = Hasten(store, world.clock, max_remembered=2)
+    settled = await world.run()
+    for organization in ("a", "b", "c"):
+        hasten.note(organization, settled.attempts)
+    store.broken = True
+    with pytest.raises(StoreUnavailable):
+        await hasten.flush()
+    store.broken = False
+    await hasten.flush()
+    assert [keys for keys, _, _ in store.hastened] == [[("b", DOMAIN), ("c", DOMAIN)]]

@@ -87,6 +87,21 @@ def test_of_two_nodes_one_probes(tmp_path: Path) -> None:
     in_store(tmp_path, work)
 
 
+def test_what_is_watched_is_hastened_unless_it_is_being_probed_or_was(tmp_path: Path) -> None:
+    async def work(store: Store) -> None:
+        names = ("later.test", "other.test")
+        await store.watched.enrol({("default", name): NOW + 9 * HOUR for name in names}, NOW - DAY)
+        await store.watched.enrol({KEY: NOW + 9 * HOUR}, NOW)
+        wanted = [("default", name) for name in ("later.test", "unknown.test", "contoso.com")]
+        assert await store.watched.hasten(wanted, NOW, HOUR) == 1
+        assert [row.domain for row in await store.watched.due(NOW, 9)] == ["later.test"]
+        assert await store.watched.hasten(wanted, NOW, HOUR) == 0
+        await store.watched.take(Watched("default", "other.test", NOW + 9 * HOUR), NOW + HOUR)
+        assert await store.watched.hasten([("default", "other.test")], NOW, HOUR) == 0
+
+    in_store(tmp_path, work)
+
+
 def test_what_a_probe_saw_is_kept_with_its_events_and_alerts(tmp_path: Path) -> None:
     async def work(store: Store) -> None:
         store.watched.alerts = AlertRules((Channel.MAIL,), HOUR)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -183,6 +183,10 @@ class WatchStore(Protocol):
 
     async def due(self, now: datetime, limit: int) -> list[Watched]:
         """What is to be probed, the longest due first."""
+        ...
+
+    async def hasten(self, keys: Sequence[Destination], now: datetime, apart: timedelta) -> int:
+        """Make due now what is watched, due later than `apart` from now, and was last probed longer ago; returns how many."""
         ...
 
     async def take(self, watched: Watched, until: datetime) -> Watched | None:

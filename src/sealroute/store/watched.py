@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, text, tuple_, update
 
 from sealroute.base.times import from_us, to_us
 from sealroute.policy.alerts import AlertRules
@@ -68,6 +68,18 @@ class SqlWatch:
         query = select(table).where(table.c.due_us <= to_us(now)).order_by(table.c.due_us, table.c.domain).limit(limit)
         rows = await self._readers.run(lambda connection: connection.execute(query).all())
         return [_watched(row) for row in rows]
+
+    async def hasten(self, keys: Sequence[Destination], now: datetime, apart: timedelta) -> int:
+        """Make due now what is not due within `apart` (as it would be with a probe under way) nor was probed within that."""
+        later, before = to_us(now + apart), to_us(now - apart)
+        change = (
+            update(table)
+            .where(tuple_(table.c.organization, table.c.domain).in_(list(keys)), table.c.due_us > later)
+            .where(table.c.probed_us < before)
+            .values(due_us=to_us(now))
+        )
+        hastened: int = await self._writer.run(Job(call=lambda connection: connection.execute(change).rowcount))
+        return hastened
 
     async def take(self, watched: Watched, until: datetime) -> Watched | None:
         """Make it ours until then; None: another node has it."""
