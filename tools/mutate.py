@@ -54,6 +54,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.pace": ("test_pace.py",),
     "policy.rate": ("test_rate.py",),
     "policy.readiness": ("test_readiness.py",),
+    "policy.readiness_verdict": ("test_readiness.py",),
     "policy.outlook": ("test_sighting.py",),
     "policy.sighting": ("test_sighting.py",),
     "policy.sighting_changes": ("test_sighting.py",),

@@ -17,20 +17,16 @@ from sealroute.policy.readiness import (
     STS_FAILED,
     STS_NOT_OFFERED,
     STS_UNKNOWN,
-    Caveat,
     Day,
     Mechanism,
-    Readiness,
-    Rules,
     Sight,
-    State,
     Tally,
     Trouble,
-    judge,
     sight_of_dane,
     sight_of_sts,
     why_not,
 )
+from sealroute.policy.readiness_verdict import Caveat, Readiness, Rules, State, judge
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.requirement import CheckResult, Protection, Verdict
 from sealroute.policy.table import DANE, STS, row_names

@@ -15,7 +15,8 @@ from sealroute.base.dnsdata import Outcome, Security
 from sealroute.base.dnssec import Signature, SignedAnswer, ZoneLink
 from sealroute.policy.history import Drift, DriftKind
 from sealroute.policy.outlook import caveats_of
-from sealroute.policy.readiness import Caveat, Mechanism, State
+from sealroute.policy.readiness import Mechanism
+from sealroute.policy.readiness_verdict import Caveat, State
 from sealroute.policy.sighting import (
     CertificateSeen,
     HostSighting,

@@ -9,7 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from sealroute.base.times import rfc3339
-from sealroute.policy.readiness import Caveat, Mechanism, State
+from sealroute.policy.readiness import Mechanism
+from sealroute.policy.readiness_verdict import Caveat, State
 from sealroute.policy.sighting import Sighting
 
 FRESH = timedelta(days=3)

@@ -1,7 +1,7 @@
 """`sealroute readiness`: which destinations could be held to a Mandatory mode, and what is in the way elsewhere.
 
 Reads what the running gateways counted (services/observe) and what their probes saw (services/watch); the rules of the
-verdict are in policy/readiness.  What a destination shows is printed by faces/cli/sighting_screen.
+verdict are in policy/readiness_verdict.  What a destination shows is printed by faces/cli/sighting_screen.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from sealroute.faces.cli.output import emit_json, printable
 from sealroute.policy.choose import ConnectorIndex
 from sealroute.policy.history import Drift
 from sealroute.policy.outlook import caveats_of
-from sealroute.policy.readiness import Day, Mechanism, Readiness, Rules, State, judge
+from sealroute.policy.readiness import Day, Mechanism
+from sealroute.policy.readiness_verdict import Readiness, Rules, State, judge
 from sealroute.policy.sighting_changes import SeenChange
 from sealroute.ports import Watched
 
