@@ -62,6 +62,8 @@ class Spoil(Enum):
     """The signature does not verify."""
     EXPIRED = "expired"
     """Ended a week ago: validators forgive up to a day."""
+    ENDING = "ending"
+    """It holds, and ends in two days: somebody has forgotten to sign anew."""
     FUTURE = "future"
     """It is not valid yet."""
     MISSING = "missing"
@@ -119,6 +121,8 @@ class Signer:
         inception, expiration = self.now - HOUR_SECONDS, self.now + 30 * DAY_SECONDS
         if spoil is Spoil.EXPIRED:
             inception, expiration = self.now - 30 * DAY_SECONDS, self.now - 7 * DAY_SECONDS
+        if spoil is Spoil.ENDING:
+            inception, expiration = self.now - 28 * DAY_SECONDS, self.now + 2 * DAY_SECONDS
         if spoil is Spoil.FUTURE:
             inception = self.now + 7 * DAY_SECONDS
         rrsig = dns.dnssec.sign(

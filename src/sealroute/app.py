@@ -35,7 +35,8 @@ from sealroute.policy.alerts import AlertRules
 from sealroute.policy.connector import Connector
 from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
-from sealroute.ports import Clock, Resolver
+from sealroute.ports import Clock, Resolver, ShowingResolver
+from sealroute.probing import Hearing, make_prober
 from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.alert import Alerts, Told
@@ -45,6 +46,7 @@ from sealroute.services.bounce import Bounce, BounceConfig
 from sealroute.services.canary import Canary
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
+from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
 from sealroute.services.ids import IdSource
 from sealroute.services.metrics import LaneState, Metrics, Sources
@@ -109,12 +111,19 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
         )
     )
     observations = Observations(store.observations, moves=store.connectors.moves)
-    watch = Watch(metrics, observations)
+    hasten = Hasten(store.watched, clock)
+    watch = Watch(metrics, observations, hasten)
     history = History(store.history, watch.drifted)
     plans.made = history.look
     schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
     slot = settings.store.node if worker is None else f"{settings.store.node}#{worker.number}"
     windows = Windows(store.windows, schedule.destinations, slot)
+    probed = Observations(store.probes)
+    prober = None
+    if settings.probes.enabled and (worker is None or worker.keeps_house):
+        engine = _probing_engine(settings, resolver, policies, clock, canary)
+        hearing = Hearing(watch, history, probed)
+        prober = make_prober(settings, store, engine, SmtpDialer(_dial_settings(settings)), choosing, hearing)
     config = AcceptConfig(settings.hostname, settings.limits.hops)
     accept = Accept(config, store.queue, clock, Scheduler(schedule.room, schedule.handover), ids)
     auth = settings.auth
@@ -124,7 +133,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
-        metrics, history, observations, _alerts(settings, store, clock, ids),
+        metrics, history, observations, probed, hasten, prober, _alerts(settings, store, clock, ids),
         MoveWatch(store.admin.connectors, store.admin.moves, clock), windows, _listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
@@ -141,7 +150,8 @@ def _alerts(settings: Settings, store: Store, clock: Clock, ids: IdSource) -> Al
     """Who is told of changes; the store writes alerts for nobody else."""
     wanted = settings.alerts
     told = Told(settings.hostname, settings.postmaster, wanted.mail_to, open_webhook(settings), wanted.quiet)
-    store.history.alerts = store.admin.moves.alerts = AlertRules(told.channels, wanted.repeat_after)
+    rules = AlertRules(told.channels, wanted.repeat_after)
+    store.history.alerts = store.watched.alerts = store.admin.moves.alerts = rules
     return Alerts(store.alerts, told, clock, ids)
 
 
@@ -153,6 +163,15 @@ def _engine(
     roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
     dialer = SmtpDialer(_dial_settings(settings))
     return Plans(gather), Sessions(dialer, lambda need, facts: judge(need, facts, roots), _session_limits(settings))
+
+
+def _probing_engine(
+    settings: Settings, resolver: ShowingResolver, policies: StsPolicies, clock: Clock, canary: Canary
+) -> Engine:
+    """The same for services/analyze; what is known of MTA-STS is what delivery knows."""
+    roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
+    rules = _deliver_rules(settings)
+    return Engine(resolver, resolver, policies, policies, roots, clock, rules, canary.trusted, canary.why_not)
 
 
 @contextlib.asynccontextmanager

@@ -33,12 +33,14 @@ from sealroute.services.alert import Alerts
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.census import Census
+from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
 from sealroute.services.metrics import Metrics, QueueState
 from sealroute.services.observe import Observations
 from sealroute.services.schedule import Schedule
 from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
+from sealroute.services.watch import Prober
 from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
@@ -109,15 +111,17 @@ class Choosing:
 
 
 class Watch:
-    """Reads what was settled, for the log, the metrics and the readiness report."""
+    """Reads what was settled, for the log, the metrics, the readiness report and the probes."""
 
-    def __init__(self, metrics: Metrics, observations: Observations) -> None:
+    def __init__(self, metrics: Metrics, observations: Observations, hasten: Hasten) -> None:
         self._metrics = metrics
         self._observations = observations
+        self._hasten = hasten
 
     def settled(self, message: Message, settled: Settled) -> None:
         self._metrics.observe(settled)
         self._observations.note(message.organization, settled.attempts)
+        self._hasten.note(message.organization, settled.attempts)
         for event in settled.events:
             log.info(
                 event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
@@ -128,6 +132,9 @@ class Watch:
         (log.warning if drift.kind.weaker else log.info)(
             drift.kind.value, organization=drift.organization, domain=drift.domain, text=drift.sentence
         )
+
+    def probed(self, trouble: str) -> None:
+        self._metrics.probed(trouble)
 
     def trouble(self, what: str, error: BaseException) -> None:
         log.error(what, error=str(error), kind=type(error).__name__, exc_info=error)
@@ -151,6 +158,10 @@ class Gateway:
     metrics: Metrics
     history: History
     observations: Observations
+    probed: Observations
+    hasten: Hasten
+    prober: Prober | None
+    """None: nobody is probed, or another worker does it."""
     alerts: Alerts
     moves: MoveWatch
     windows: Windows
@@ -185,6 +196,11 @@ class Gateway:
             self._spawn("canary", self.canary.loop(self._resolver_changed))
         self._spawn("history", self.history.work())
         self._spawn("observations", self.observations.work())
+        if self.settings.probes.enabled:
+            self._spawn("hasten", self.hasten.work())
+        if self.prober is not None:
+            self._spawn("probes", self.prober.work())
+            self._spawn("probe counts", self.probed.work())
         self._spawn("windows", self.windows.work())
         self._spawn("schedule", self.schedule.work())
         self._spawn("census", self.census.keep())
@@ -219,7 +235,10 @@ class Gateway:
         with contextlib.suppress(SealrouteError):  # a memory that is lost is made again
             await self.history.flush()
             await self.observations.flush()
+            await self.probed.flush()
             await self.windows.flush()
+        if self.prober is not None:
+            await self.prober.close()
         await self.sessions.close()
         await self.policies.close()
         await self.fetcher.close()
@@ -292,6 +311,7 @@ class Gateway:
                 await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.alerts.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.observations.purge, self.clock.now() - keep)
+                await asyncio.to_thread(self.store.admin.watched.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
                 await asyncio.to_thread(self.store.admin.queue.sweep)
             except SealrouteError as error:

@@ -23,6 +23,7 @@ from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.record import attempt_record, plain
 from sealroute.policy.requirement import CheckResult, HandshakeFacts, Protection, Verdict
+from sealroute.policy.sighting_changes import SeenChange
 from sealroute.ports import (
     AlertLog,
     Change,
@@ -40,6 +41,8 @@ from sealroute.ports import (
     TraceQuery,
     TraceRow,
     Waits,
+    Watched,
+    WatchLog,
 )
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
@@ -309,6 +312,16 @@ class NothingObserved:
         return {}
 
 
+class NobodyWatched:
+    """ports.WatchLog of a gateway that probed nobody yet."""
+
+    def watched(self, organization: str, domains: Sequence[str] = ()) -> dict[str, Watched]:
+        return {}
+
+    def changes(self, organization: str, domain: str, limit: int) -> list[SeenChange]:
+        return []
+
+
 @dataclass
 class FakeDestinations:
     kept: list[DestinationRow] = field(default_factory=list)
@@ -379,6 +392,7 @@ class FakeStore:
     drift: DriftLog = field(default_factory=NoDrift)
     alerts: AlertLog = field(default_factory=NothingTold)
     observations: ObservationLog = field(default_factory=NothingObserved)
+    watched: WatchLog = field(default_factory=NobodyWatched)
     destinations: FakeDestinations = field(default_factory=FakeDestinations)
     reports: FakeReports = field(default_factory=FakeReports)
     closed: bool = False

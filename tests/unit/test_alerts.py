@@ -113,7 +113,7 @@ def test_the_mail() -> None:
     }  # fmt: skip
     text = read.get_content()
     assert "no TLSA für" in text
-    assert "When: 2026-11-22T12:00:00Z\nOrganization: default\n\nNothing is held" in text.replace("\r\n", "\n")
+    assert "When: 2026-11-22T12:00:00Z\nOrganization: default\n\nThis notice" in text.replace("\r\n", "\n")
     assert "    sealroute drift list --domain contoso.com\n    sealroute readiness contoso.com\n" in text.replace("\r\n", "\n")
 
 

@@ -284,7 +284,7 @@ async def test_what_is_noted_is_bounded_and_survives_a_store_that_is_away(
 
 async def test_it_works_beside_the_mail(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sealroute.services.history.GATHER_SECONDS", 0.01)
-    monkeypatch.setattr("sealroute.services.history.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("sealroute.services.flush.RETRY_SECONDS", 0.01)
     watched = Watched(store)
     known, calls = store.history.known, 0
 

@@ -230,9 +230,9 @@ def filled(tmp_path: Path) -> Path:
 def test_the_table(filled: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(filled, capsys) == (
         0,
-        "DOMAIN        DAYS  ATTEMPTS  DANE          SHARE  MTA-STS       SHARE\n"
-        "bank.example     8        32  ready         100 %  wait              -\n"
-        "shop.example     2         2  broken       99.9 %  wait              -\n",
+        "DOMAIN        DAYS  ATTEMPTS  PROBES  DANE          SHARE  MTA-STS       SHARE\n"
+        "bank.example     8        32       0  ready         100 %  wait              -\n"
+        "shop.example     2         2       0  broken       99.9 %  wait              -\n",
         "",
     )
 
@@ -290,5 +290,5 @@ def test_of_one_connector(filled: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_nothing_yet_and_a_wrong_domain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command(tmp_path, capsys)[1] == "No mail was tried yet.\n"
+    assert command(tmp_path, capsys)[1] == "No mail was tried yet, and nobody was probed.\n"
     assert command(tmp_path, capsys, "a..b")[0] == 2

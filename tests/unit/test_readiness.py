@@ -19,17 +19,14 @@ from sealroute.policy.readiness import (
     STS_UNKNOWN,
     Day,
     Mechanism,
-    Readiness,
-    Rules,
     Sight,
-    State,
     Tally,
     Trouble,
-    judge,
     sight_of_dane,
     sight_of_sts,
     why_not,
 )
+from sealroute.policy.readiness_verdict import Caveat, Readiness, Rules, State, judge
 from sealroute.policy.reasons import Finding, Reason
 from sealroute.policy.requirement import CheckResult, Protection, Verdict
 from sealroute.policy.table import DANE, STS, row_names
@@ -194,6 +191,92 @@ CASES = [
 def test_verdict(days: list[Day], state: State, reasons: tuple[str, ...]) -> None:
     found = verdict(*days)
     assert (found.state, found.reasons) == (state, reasons)
+
+
+def probe(ago: int, satisfied: int = 0, failed: int = 0, not_offered: int = 0, unknown: int = 0) -> Day:
+    """A day on which nothing but probes tell something."""
+    alike = day(ago, satisfied, failed, not_offered, unknown)
+    return Day(alike.day, 0, Tally(), Tally(), alike.attempts, alike.dane, Tally())
+
+
+def with_probes(ago: int, sessions: int, probes: int, **what: int) -> Day:
+    """A day with both."""
+    return replace(day(ago, sessions, **what), probes=probes, probed_dane=Tally(probes))
+
+
+PROBED = Rules(3, 10, 14, probes=4)
+WITH_PROBES = [
+    ("probes alone", [probe(2, 2), probe(1, 1), probe(0, 1)], State.READY,
+     ("All 4 probes on 3 days since 2026-11-20 were satisfied.",)),
+    ("one probe too few", [probe(2, 1), probe(1, 1), probe(0, 1)], State.WAIT,
+     ("0 satisfied sessions of 10 (or 3 probes of 4).",)),
+    ("both", [with_probes(2, 4, 1), day(1, 3), day(0, 3)], State.READY,
+     ("All 10 sessions and 1 probes on 3 days since 2026-11-20 were satisfied.",)),
+    ("probes are no sessions", [with_probes(2, 3, 1), day(1, 3), day(0, 3)], State.WAIT,
+     ("9 satisfied sessions of 10 (or 1 probe of 4).",)),
+    ("too few days", [probe(0, 9)], State.WAIT, ("1 good day of 3.",)),
+    ("a probe that failed", [day(1, 9), replace(day(0, 9), probes=1, probed_dane=Tally(0, 1))], State.BROKEN,
+     ("1 probe failed on 2026-11-22.",)),
+    ("sessions and probes that failed", [replace(day(0, 0, 2), probes=1, probed_dane=Tally(0, 1))], State.BROKEN,
+     ("2 sessions and 1 probe failed on 2026-11-22.", trouble(0))),
+    ("a probe that met none, among good", [replace(day(0, 9), probes=1, probed_dane=Tally(0, 0, 1))], State.WAIT,
+     ("1 probe met a server without it.", "0 good days of 3.", "0 satisfied sessions of 10.")),
+    ("not offered, say probes", [probe(0, not_offered=2)], State.NOT_OFFERED, (trouble(0),)),
+    ("a probe that could not find out", [day(1, 9), replace(day(0, 9), probes=2, probed_dane=Tally(0, 0, 0, 2))], State.WAIT,
+     ("Whether it has DANE could not be found out in 2 probes.", "0 good days of 3.", "0 satisfied sessions of 10.")),
+    ("nobody was reached", [Day(TODAY, 0, Tally(), Tally(), 1)], State.WAIT,
+     ("DANE was not looked at: the connector's mode is None, or no server was reached.",)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("days", "state", "reasons"), [case[1:] for case in WITH_PROBES], ids=[case[0] for case in WITH_PROBES]
+)
+def test_verdict_with_probes(days: list[Day], state: State, reasons: tuple[str, ...]) -> None:
+    found = verdict(*days, rules=PROBED)
+    assert (found.state, found.reasons) == (state, reasons)
+
+
+def test_probes_take_the_place_of_sessions_only_where_the_rules_say_so() -> None:
+    days = [probe(ago, 9) for ago in range(3)]
+    assert verdict(*days, rules=replace(PROBED, probes=None)).reasons == ("0 satisfied sessions of 10.",)
+    week = [probe(ago, 1) for ago in range(7)]
+    assert verdict(*week, rules=Rules()).state is State.READY
+    assert verdict(*week[:6], rules=Rules()).reasons == ("6 good days of 7.", "0 satisfied sessions of 20 (or 6 probes of 7).")
+
+
+def test_sessions_and_probes_count_together_and_each_mechanism_by_itself() -> None:
+    both = replace(with_probes(0, 2, 3), probed_sts=Tally(0, 0, 5))
+    assert both.tally(D) == Tally(5)
+    assert (day(0, 1).probes, day(0, 1).probed(D)) == (0, Tally())
+    assert both.probed(D) == Tally(3)
+    assert (both.tally(M), both.probed(M)) == (Tally(0, 0, 5), Tally(0, 0, 5))
+    assert verdict(both).total == Tally(5)
+    assert judge(M, [both], TODAY, RULES).state is State.NOT_OFFERED
+
+
+WAITS, BREAKS = Caveat(State.WAIT, "It ends soon."), Caveat(State.BROKEN, "It does not match.")
+
+
+def test_caveats_turn_a_better_verdict_into_their_own() -> None:
+    ready, wait = [day(2, 4), day(1, 3), day(0, 3)], [day(0, 1)]
+    said = "All 10 sessions on 3 days since 2026-11-20 were satisfied."
+
+    def judged(days: list[Day], *caveats: Caveat) -> tuple[State, tuple[str, ...]]:
+        found = judge(D, days, TODAY, RULES, caveats)
+        return found.state, found.reasons
+
+    assert judged(ready) == (State.READY, (said,))
+    assert judged(ready, WAITS) == (State.WAIT, ("It ends soon.", said))
+    assert judged(ready, BREAKS, WAITS) == (State.BROKEN, ("It does not match.", "It ends soon.", said))
+    assert judged(wait, WAITS)[0] is State.WAIT
+    assert judged(wait, BREAKS)[0] is State.BROKEN
+    broken = [day(0, 4, failed=2)]
+    assert judged(broken, WAITS) == (
+        State.BROKEN, ("It ends soon.", "2 sessions failed on 2026-11-22.", trouble(0))
+    )  # fmt: skip
+    assert judged([day(0, not_offered=4)], BREAKS) == (State.NOT_OFFERED, (trouble(0),))
+    assert judged([], BREAKS) == (State.WAIT, ("No mail was tried yet.",))
 
 
 def test_usual_rules() -> None:

@@ -11,6 +11,13 @@ from datetime import datetime, timedelta
 
 from sealroute.base.dnsdata import Outcome, Security
 
+SOON = timedelta(days=3)
+SOON_PART = 5
+"""A signature in the last fifth of its life should have been made anew, if less than SOON is left.
+
+Both, because signers that sign each answer as they give it have signatures of a day or two, always.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -27,6 +34,11 @@ class Signature:
     def margin(self, now: datetime) -> timedelta:
         """How long it still holds; negative once it is over."""
         return self.expires - now
+
+    def ends_soon(self, now: datetime) -> bool:
+        """Whether it should have been made anew by now."""
+        left = self.margin(now)
+        return left < SOON and left < (self.expires - self.begins) / SOON_PART
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +82,11 @@ class SignedAnswer:
     @property
     def secure_and_present(self) -> bool:
         return self.security is Security.SECURE and self.present
+
+    @property
+    def last_signature(self) -> Signature | None:
+        """The one that ends last: one that holds is enough."""
+        return max(self.signatures, key=lambda item: item.expires, default=None)
 
 
 @dataclass(frozen=True, slots=True)

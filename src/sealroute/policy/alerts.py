@@ -171,7 +171,7 @@ def mail_of(body: Mapping[str, Any], addresses: tuple[str, str], message_id: str
     elif domain:
         lines += [
             "",
-            "Nothing is held or let go because of it. The history and the verdict on this destination:",
+            "This notice changes nothing about delivery. The history and the verdict on this destination:",
             "",
             f"    sealroute drift list --domain {domain}",
             f"    sealroute readiness {domain}",

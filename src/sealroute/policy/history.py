@@ -65,11 +65,19 @@ class DriftKind(Enum):
     """The policy's mode asks less, or only our cache still knows the policy."""
     STS_GAINED = "sts-gained"
     """It has a policy in `enforce` mode that it had lost, or did not have when it was first remembered."""
+    TLSA_MISMATCH = "tlsa-mismatch"
+    """A host presents a certificate that its TLSA records do not match any more (policy/sighting)."""
+    TLSA_MATCHES = "tlsa-matches"
+    """They match again."""
+    SIGNATURES_END = "signatures-end"
+    """A DNSSEC signature that its mail depends on ends soon and was not made anew."""
+    RENEWAL_UNREADY = "renewal-unready"
+    """A certificate ends soon, and the TLSA records match nothing but this very certificate."""
 
     @property
     def weaker(self) -> bool:
         """True when there is something to look into."""
-        return self not in (DriftKind.DANE_GAINED, DriftKind.STS_GAINED)
+        return self not in (DriftKind.DANE_GAINED, DriftKind.STS_GAINED, DriftKind.TLSA_MATCHES)
 
 
 _DANE_RANK = {state: rank for rank, state in enumerate(reversed(DaneState))}

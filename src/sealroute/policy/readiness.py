@@ -1,27 +1,18 @@
-"""Whether a destination could be held to a Mandatory mode: from what attempts saw, day by day, to a verdict with reasons.
+"""What attempts see of DANE and MTA-STS at a destination, day by day: the ground for saying whether it could be held to them.
 
-Every attempt says something of DANE and of MTA-STS, whatever the connector's modes (unless the mode is None).  `sight_of_*`
-say what; services/observe counts it by UTC day; `judge` reads the days.  Rules of the verdict, for each mechanism by itself:
+Every attempt says something of both, whatever the connector's modes (unless the mode is None), and so does every probe, which
+is an attempt without mail (services/watch).  `sight_of_*` say what; services/observe counts it by UTC day, sessions and
+probes apart.
 
-* A *good* day has satisfied sessions and nothing else; a *bad* day has at least one session that failed, that was not offered
-  the mechanism, or for which it could not be found out.  Days that say nothing are left out.
-* BROKEN: on the last day that says anything certain, a session failed.
-* NOT_OFFERED: on that day nothing else was seen than that it is not offered, and nothing was unknown on that day or since.
-* READY: since the last bad day there are at least `Rules.days` good days with `Rules.sessions` satisfied sessions together, and
-  the last of them is not older than `Rules.fresh_days`.
-* WAIT: everything else.  So a look-up that failed is never taken for satisfied nor for not offered; it makes one wait.
-
-Elsewhere: keeping the days (store/observations), showing them (faces/cli/readiness).
+Elsewhere: the verdict (policy/readiness_verdict), keeping the days (store/observations), showing them (faces/cli/readiness).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
 
-from sealroute.base.times import rfc3339
 from sealroute.policy.attempt import Attempt
 
 DANE_UNKNOWN = frozenset(
@@ -51,19 +42,6 @@ class Sight(Enum):
     """Known not to be there, or not to ask anything."""
     UNKNOWN = "unknown"
     """It could not be found out."""
-
-
-class State(Enum):
-    """The verdict on one mechanism."""
-
-    READY = "ready"
-    """Mandatory would have held nothing for long enough."""
-    WAIT = "wait"
-    """Too little is known, or it is not long enough since something was wrong."""
-    NOT_OFFERED = "not offered"
-    """Mandatory would hold all mail."""
-    BROKEN = "broken"
-    """The destination has something to repair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,38 +86,21 @@ class Day:
 
     day: date
     attempts: int
+    """With mail."""
     dane: Tally
     sts: Tally
+    probes: int = 0
+    """Attempts without mail; `probed_*` are what those saw."""
+    probed_dane: Tally = Tally()
+    probed_sts: Tally = Tally()
+
+    def probed(self, mechanism: Mechanism) -> Tally:
+        """What probes saw."""
+        return self.probed_dane if mechanism is Mechanism.DANE else self.probed_sts
 
     def tally(self, mechanism: Mechanism) -> Tally:
-        return self.dane if mechanism is Mechanism.DANE else self.sts
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """How much is enough; see the head of this file."""
-
-    days: int = 7
-    sessions: int = 20
-    fresh_days: int = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """The verdict on one mechanism of one destination, with the reasons in sentences."""
-
-    state: State
-    reasons: tuple[str, ...]
-    total: Tally
-    """Of all days looked at."""
-
-    @property
-    def share(self) -> float | None:
-        """Of the attempts that say something certain, how many were satisfied; None: none says so."""
-        return self.total.satisfied / self.total.certain if self.total.certain else None
-
-
-# ------------------------------------------------------------------------------------------------- what an attempt saw
+        """What attempts with mail and probes saw together."""
+        return (self.dane if mechanism is Mechanism.DANE else self.sts).plus(self.probed(mechanism))
 
 
 def sight_of_dane(attempt: Attempt) -> Sight | None:
@@ -183,86 +144,3 @@ def why_not(attempt: Attempt, mechanism: Mechanism, sight: Sight) -> str:
         named = [row for row in attempt.rows if row.startswith((prefix, "mx-", "host-", "resolver-"))]
         cause = ", ".join(named)
     return f"{attempt.host}: {cause}" if attempt.host and attempt.host not in cause else cause
-
-
-# --------------------------------------------------------------------------------------------------------- the verdict
-
-
-def judge(mechanism: Mechanism, days: Sequence[Day], today: date, rules: Rules) -> Readiness:
-    """The verdict; `days` in any order."""
-    seen = [(day.day, day.tally(mechanism)) for day in sorted(days, key=lambda day: day.day)]
-    seen = [(day, tally) for day, tally in seen if tally.certain or tally.unknown]
-    total = Tally()
-    for _, tally in seen:
-        total = total.plus(tally)
-    if not seen:
-        tried = any(day.attempts for day in days)
-        why = f"{mechanism.value} was not looked at: the connector's mode is None, or no server was reached."
-        return Readiness(State.WAIT, (why if tried else "No mail was tried yet.",), total)
-    state, reasons = _state(mechanism, seen, today, rules)
-    return Readiness(state, reasons, total)
-
-
-def _state(
-    mechanism: Mechanism, seen: Sequence[tuple[date, Tally]], today: date, rules: Rules
-) -> tuple[State, tuple[str, ...]]:
-    certain = [(day, tally) for day, tally in seen if tally.certain]
-    if not certain:
-        return State.WAIT, (f"Whether it has {mechanism.value} could not be found out.", *_last_trouble(seen))
-    day, last = certain[-1]
-    unknown = any(tally.unknown for later, tally in seen if later >= day)
-    if last.failed:
-        return State.BROKEN, (f"{_count(last.failed, 'session')} failed on {day}.", *_last_trouble(seen))
-    if last.not_offered and not last.satisfied and not unknown:
-        return State.NOT_OFFERED, _last_trouble(seen)
-    reasons = _lacking(mechanism, seen, today, rules)
-    if reasons:
-        return State.WAIT, reasons
-    since = _good_since_bad(seen)
-    sessions = sum(tally.satisfied for _, tally in since)
-    return State.READY, (f"All {sessions} sessions on {_count(len(since), 'day')} since {since[0][0]} were satisfied.",)
-
-
-def _lacking(
-    mechanism: Mechanism, seen: Sequence[tuple[date, Tally]], today: date, rules: Rules
-) -> tuple[str, ...]:  # fmt: skip
-    """What is missing for READY; empty when nothing is."""
-    since = _good_since_bad(seen)
-    reasons: list[str] = []
-    _, latest = seen[-1]
-    if not since:
-        if latest.unknown:
-            reasons.append(f"Whether it has {mechanism.value} could not be found out in {_count(latest.unknown, 'attempt')}.")
-        if latest.not_offered:
-            reasons.append(f"{_count(latest.not_offered, 'session')} met a server without it.")
-    sessions = sum(tally.satisfied for _, tally in since)
-    if len(since) < rules.days:
-        reasons.append(f"{_count(len(since), 'good day')} of {rules.days}.")
-    if sessions < rules.sessions:
-        reasons.append(f"{_count(sessions, 'satisfied session')} of {rules.sessions}.")
-    age = (today - seen[-1][0]).days
-    if age > rules.fresh_days:
-        reasons.append(f"Nothing was seen for {age} days.")
-    return (*reasons, *_last_trouble(seen)) if reasons else ()
-
-
-def _good_since_bad(seen: Sequence[tuple[date, Tally]]) -> list[tuple[date, Tally]]:
-    """The good days after the last bad one."""
-    since: list[tuple[date, Tally]] = []
-    for day, tally in reversed(seen):
-        if not tally.good:
-            break
-        since.insert(0, (day, tally))
-    return since
-
-
-def _last_trouble(seen: Sequence[tuple[date, Tally]]) -> tuple[str, ...]:
-    troubles = [tally.trouble for _, tally in seen if tally.trouble is not None]
-    if not troubles:
-        return ()
-    last = max(troubles, key=lambda trouble: trouble.at)
-    return (f"Last trouble {rfc3339(last.at)}: {last.why}.",)
-
-
-def _count(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

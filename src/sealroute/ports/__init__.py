@@ -23,19 +23,24 @@ from sealroute.ports.admin import (
     Traces,
     Users,
     Waits,
+    WatchLog,
 )
 from sealroute.ports.queue import Changed, Group, GroupState, Queue, Settled, TraceEvent
 from sealroute.ports.state import (
     AlertStore,
     CachedPolicy,
     Connectors,
+    Destination,
     DestinationState,
     HistoryChange,
     HistoryStore,
     ObservationStore,
     Observed,
     PolicyCache,
+    ProbeEnd,
     Reach,
+    Watched,
+    WatchStore,
     WindowStore,
 )
 from sealroute.ports.world import (
@@ -63,6 +68,7 @@ __all__ = [
     "Clock",
     "ConnectorStore",
     "Connectors",
+    "Destination",
     "DestinationLog",
     "DestinationRow",
     "DestinationState",
@@ -85,6 +91,7 @@ __all__ = [
     "Organizations",
     "PolicyCache",
     "PolicyFetcher",
+    "ProbeEnd",
     "Queue",
     "QueueAdmin",
     "QueueItem",
@@ -104,5 +111,8 @@ __all__ = [
     "TransactionResult",
     "Users",
     "Waits",
+    "WatchLog",
+    "WatchStore",
+    "Watched",
     "WindowStore",
 ]

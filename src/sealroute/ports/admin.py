@@ -14,8 +14,9 @@ from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.move import Held, Move
 from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding
+from sealroute.policy.sighting_changes import SeenChange
 from sealroute.ports.queue import Group, GroupState, TraceEvent
-from sealroute.ports.state import DestinationState
+from sealroute.ports.state import DestinationState, Watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,18 @@ class ObservationLog(Protocol):
 
     def days(self, organization: str, since: date, domains: Sequence[str] = ()) -> dict[str, list[Day]]:
         """What was seen from a day on, by domain; of all domains when none is named."""
+        ...
+
+
+class WatchLog(Protocol):
+    """What probes look after, for administrators."""
+
+    def watched(self, organization: str, domains: Sequence[str] = ()) -> dict[str, Watched]:
+        """What the last probes showed, by domain; of all domains when none is named."""
+        ...
+
+    def changes(self, organization: str, domain: str, limit: int) -> list[SeenChange]:
+        """What a destination changed, the latest first."""
         ...
 
 

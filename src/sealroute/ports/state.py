@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Protocol
 
@@ -14,6 +14,8 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.exceptions import TimedException
 from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.readiness import Day
+from sealroute.policy.sighting import Sighting
+from sealroute.policy.sighting_changes import Compared
 from sealroute.ports.queue import Group
 
 
@@ -133,6 +135,66 @@ class ObservationStore(Protocol):
 
     async def add(self, observed: Sequence[Observed]) -> None:
         """Add these counts to what is kept; raises StoreUnavailable, and then none was added."""
+        ...
+
+
+Destination = tuple[str, str]
+"""(organisation, recipient domain)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A destination that is probed from time to time."""
+
+    organization: str
+    domain: str
+    due_at: datetime
+    """When it is probed next; with a probe under way, when that is given up for dead."""
+    sighting: Sighting | None = None
+    """What the probes so far showed."""
+    probed_at: datetime | None = None
+    trouble: str = ""
+    """Why the last probe showed nothing; empty: it did."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeEnd:
+    """How a probe of a destination ended."""
+
+    watched: Watched
+    """As it was taken."""
+    at: datetime
+    due_at: datetime
+    trouble: str = ""
+    compared: Compared | None = None
+    """None: it showed nothing, and everything stays as it is known."""
+
+
+class WatchStore(Protocol):
+    """What probes look after, shared by nodes; every method raises StoreUnavailable."""
+
+    async def traffic(self, since: date, limit: int) -> list[Destination]:
+        """Where mail was tried to go since that day, those with the most attempts first."""
+        ...
+
+    async def enrol(self, first: Mapping[Destination, datetime], now: datetime) -> int:
+        """Add those that are not there, to be probed first at the time given; returns how many were added."""
+        ...
+
+    async def due(self, now: datetime, limit: int) -> list[Watched]:
+        """What is to be probed, the longest due first."""
+        ...
+
+    async def hasten(self, keys: Sequence[Destination], now: datetime, apart: timedelta) -> int:
+        """Make due now what is watched, due later than `apart` from now, and was last probed longer ago; returns how many."""
+        ...
+
+    async def take(self, watched: Watched, until: datetime) -> Watched | None:
+        """Make it ours until then, when it is due again; None: another node has it."""
+        ...
+
+    async def end(self, ended: ProbeEnd) -> list[Drift] | None:
+        """Keep what a probe came to; returns the events that were written, None when it was not ours any more."""
         ...
 
 

@@ -129,6 +129,10 @@ class Analyzer:
             await dns.close()
             await policies.close()
 
+    async def close(self) -> None:
+        """Give up the probes under way."""
+        await self._probes.close()
+
     async def _plan(self, gather: Gather, domain: str, connector: Connector) -> Plan:
         """The plan that looks at everything and enforces nothing."""
         looking = _under(connector, (SmtpDaneMode.REPORT_ONLY, MtaStsMode.REPORT_ONLY))

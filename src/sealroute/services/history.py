@@ -11,21 +11,17 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-import structlog
-
-from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.connector import Connector
 from sealroute.policy.decide import Plan
 from sealroute.policy.evidence import Evidence
 from sealroute.policy.history import Drift, observe, seen
 from sealroute.ports import HistoryChange, HistoryStore
+from sealroute.services.flush import keep_flushing
 
-log = structlog.get_logger("sealroute.history")
 MAX_NOTED = 10_000
 BATCH = 500
 GATHER_SECONDS = 1.0
 """How long plans are collected before they are looked at together."""
-RETRY_SECONDS = 5.0
 
 
 class History:
@@ -51,14 +47,7 @@ class History:
 
     async def work(self) -> None:
         """Compare and write what was noted, for ever."""
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            try:
-                await self.flush()
-            except StoreUnavailable as error:
-                log.warning("what destinations had could not be written", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+        await keep_flushing(self._some, self.flush, GATHER_SECONDS, "what destinations had")
 
     async def flush(self) -> None:
         """Compare and write all that is noted; what could not be written stays noted.  Raises StoreUnavailable."""

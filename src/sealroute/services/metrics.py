@@ -188,6 +188,7 @@ class Metrics:
         )
         self._seconds = self._histogram("attempt_seconds", "How long the parts of attempts took.", _SECONDS, "part")
         self._drift = self._counter("drift", "Changes of destinations' protection (`sealroute drift list` names them).", "kind")
+        self._probes = self._counter("probes", "Destinations looked at without mail, by how it ended.", "result")
         self._children: dict[tuple[int, tuple[str, ...]], Counter] = {}
         self._parts = {part: self._seconds.labels(part) for part in ("resolve", "connect", "tls", "transaction")}
 
@@ -206,6 +207,10 @@ class Metrics:
     def drifted(self, drift: Drift) -> None:
         """A destination's protection changed."""
         self._inc(self._drift, drift.kind.value)
+
+    def probed(self, trouble: str) -> None:
+        """A destination was looked at without mail; `trouble`: why nothing was seen."""
+        self._inc(self._probes, "failed" if trouble else "done")
 
     def _attempt(self, attempt: Attempt) -> None:
         reason = attempt.finding.reason.value if attempt.finding else NO_REASON

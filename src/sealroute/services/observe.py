@@ -16,17 +16,16 @@ from datetime import date, datetime
 
 import structlog
 
-from sealroute.base.errors import StoreUnavailable
 from sealroute.policy.attempt import Attempt
 from sealroute.policy.move import seen_by
 from sealroute.policy.readiness import Day, Mechanism, Sight, Tally, Trouble, sight_of_dane, sight_of_sts, why_not
 from sealroute.ports import ObservationStore, Observed
+from sealroute.services.flush import keep_flushing
 
 log = structlog.get_logger("sealroute.observe")
 MAX_NOTED = 20_000
 MAX_WHY = 500
 GATHER_SECONDS = 5.0
-RETRY_SECONDS = 5.0
 Key = tuple[str, str, date, str]
 """Organisation, domain, day, and the move or nothing."""
 Moves = Callable[[str], Mapping[str, tuple[str, datetime]]]
@@ -105,14 +104,7 @@ class Observations:
 
     async def work(self) -> None:
         """Write what was counted every few seconds, for ever."""
-        while True:
-            await self._some.wait()
-            await asyncio.sleep(GATHER_SECONDS)
-            try:
-                await self.flush()
-            except StoreUnavailable as error:
-                log.warning("what attempts saw could not be written", error=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
+        await keep_flushing(self._some, self.flush, GATHER_SECONDS, "what attempts saw")
 
     async def flush(self) -> None:
         """Write all that was counted; raises StoreUnavailable, and then it is written with the next flush."""

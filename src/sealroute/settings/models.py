@@ -19,6 +19,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from sealroute.settings.alerts import AlertSettings
 from sealroute.settings.inbound import Auth, Limits, Listener, ListenerKind
 from sealroute.settings.outbound import Delivery, MtaSts, Ndr, Resolver, Retry, Tls
+from sealroute.settings.probes import ProbeSettings
 from sealroute.settings.values import DomainName, IpAddress, MailAddress, Port, Section, choice
 
 
@@ -149,6 +150,7 @@ class Settings(Section):
     limits: Limits = Limits()
     auth: Auth = Auth()
     trace: TraceSettings = TraceSettings()
+    probes: ProbeSettings = ProbeSettings()
     alerts: AlertSettings = AlertSettings()
     logging: Logging = Logging()
     http: Http = Http()

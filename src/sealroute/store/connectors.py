@@ -8,7 +8,7 @@ may be the one that made it strict.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import MappingProxyType
@@ -125,6 +125,11 @@ class LiveConnectors:
     def all(self, organization: str) -> Sequence[Connector]:
         """The latest loaded set, by name; empty before the first refresh."""
         return self._loaded.get(organization, ())
+
+    def everywhere(self) -> Iterator[Connector]:
+        """Those of all organisations."""
+        for connectors in self._loaded.values():
+            yield from connectors
 
     def exceptions(self, organization: str) -> Mapping[tuple[str, str], TimedException]:
         """Those in force when last loaded, by connector GUID and recipient domain; their date may have passed since."""

@@ -101,10 +101,15 @@ def _record(connection: Connection, changes: Sequence[HistoryChange], rules: Ale
             )
             done = connection.execute(update(table).where(*unchanged).values(**values))
         if done.rowcount and change.events:
-            connection.execute(insert(drift_event), [_event_row(event) for event in change.events])
-            write_alerts(connection, change.events, rules)
+            write_events(connection, change.events, rules)
             written += change.events
     return written
+
+
+def write_events(connection: Connection, events: Sequence[Drift], rules: AlertRules) -> None:
+    """Write events, and what is to be told of them."""
+    connection.execute(insert(drift_event), [_event_row(event) for event in events])
+    write_alerts(connection, events, rules)
 
 
 def _row(known: Remembered) -> dict[str, Any]:

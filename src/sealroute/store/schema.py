@@ -57,7 +57,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0006"
+REVISION = "0008"
 """The migration that these tables correspond to."""
 
 metadata = MetaData(
@@ -345,28 +345,69 @@ drift_event = Table(
 
 # ------------------------------------------------------------------------------ what attempts saw of DANE and MTA-STS
 
-# Attempts by destination and UTC day (policy/readiness).  Nodes add to the numbers every few seconds; of the troubles the
-# latest stays.  Deleted by age like trace rows.
-observation_day = Table(
-    "observation_day",
+
+# Attempts by destination and UTC day (policy/readiness), those with mail and those of probes apart.  Nodes add to the numbers
+# every few seconds; of the troubles the latest stays.  Deleted by age like trace rows.
+def _observed(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("organization", String(64), primary_key=True),
+        Column("domain", String(255), primary_key=True),
+        Column("day", String(10), primary_key=True),  # 2026-11-22
+        Column("attempts", BigInteger, nullable=False),
+        Column("dane_satisfied", BigInteger, nullable=False),
+        Column("dane_failed", BigInteger, nullable=False),
+        Column("dane_not_offered", BigInteger, nullable=False),
+        Column("dane_unknown", BigInteger, nullable=False),
+        Column("dane_trouble_us", BigInteger),  # the last attempt that was not satisfied, and why; null: none
+        Column("dane_trouble", Text),
+        Column("sts_satisfied", BigInteger, nullable=False),
+        Column("sts_failed", BigInteger, nullable=False),
+        Column("sts_not_offered", BigInteger, nullable=False),
+        Column("sts_unknown", BigInteger, nullable=False),
+        Column("sts_trouble_us", BigInteger),
+        Column("sts_trouble", Text),
+        Index(f"ix_{name}_day", "day"),
+    )
+
+
+observation_day = _observed("observation_day")
+probe_day = _observed("probe_day")
+
+# ---------------------------------------------------------------------------------------------- what probes look after
+
+# One row per destination that is, or was, worth probing (services/watch).  Transitions:
+#     (none) -> row     a node found it worth watching; `due_us` is when it is probed first
+#     row -> row        a node takes it, by moving `due_us` ahead while it is as it was read: it probes; if it dies,
+#                       the destination is due again by then.  When the probe is over, `due_us` is the time of the next, and
+#                       the rest what it saw; a probe that saw nothing leaves `sighting` as it was
+#     row -> (none)     SqlWatchLog.purge: not probed for as long as trace rows are kept
+destination_watch = Table(
+    "destination_watch",
     metadata,
     Column("organization", String(64), primary_key=True),
     Column("domain", String(255), primary_key=True),
-    Column("day", String(10), primary_key=True),  # 2026-11-22
-    Column("attempts", BigInteger, nullable=False),
-    Column("dane_satisfied", BigInteger, nullable=False),
-    Column("dane_failed", BigInteger, nullable=False),
-    Column("dane_not_offered", BigInteger, nullable=False),
-    Column("dane_unknown", BigInteger, nullable=False),
-    Column("dane_trouble_us", BigInteger),  # the last attempt that was not satisfied, and why; null: none
-    Column("dane_trouble", Text),
-    Column("sts_satisfied", BigInteger, nullable=False),
-    Column("sts_failed", BigInteger, nullable=False),
-    Column("sts_not_offered", BigInteger, nullable=False),
-    Column("sts_unknown", BigInteger, nullable=False),
-    Column("sts_trouble_us", BigInteger),
-    Column("sts_trouble", Text),
-    Index("ix_observation_day_day", "day"),
+    Column("due_us", BigInteger, nullable=False),
+    Column("probed_us", BigInteger, nullable=False),  # when a probe last ended; before the first: when it was added
+    Column("trouble", Text, nullable=False),  # why that one saw nothing; empty: it did
+    Column("sighting", Text),  # policy/sighting_json; null: none yet
+    Index("ix_destination_watch_due", "due_us"),
+)
+
+# What changed there, good or bad (policy/sighting_changes): the last ones of each destination, and none older than trace rows.
+destination_change = Table(
+    "destination_change",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("organization", String(64), nullable=False),
+    Column("domain", String(255), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False),  # policy/sighting_changes.ChangeKind
+    Column("host", String(255), nullable=False),  # empty for those of the whole destination
+    Column("text", Text, nullable=False),
+    Index("ix_destination_change_domain", "organization", "domain", "id"),
+    Index("ix_destination_change_at", "at_us"),
 )
 
 # --------------------------------------------------------------------------------------------------------- alerts

@@ -30,10 +30,12 @@ from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
 from sealroute.store.reports import SqlReports
+from sealroute.store.schema import probe_day
 from sealroute.store.traces import SqlTraces
 from sealroute.store.turns import Turns
 from sealroute.store.upgrade import ensure_schema
 from sealroute.store.users import SqlOrganizations, SqlUsers
+from sealroute.store.watched import SqlWatch, SqlWatchLog
 from sealroute.store.writer import Writer
 
 DEFAULT_LEASE = timedelta(seconds=60)
@@ -52,6 +54,7 @@ class AdminStore:
         self.exceptions = SqlExceptions(database)
         self.drift = SqlDrift(database)
         self.observations = SqlObservationLog(database)
+        self.watched = SqlWatchLog(database)
         self.alerts = SqlAlertLog(database)
         self.destinations = SqlDestinations(database)
         self.reports = SqlReports(database)
@@ -75,6 +78,8 @@ class Store:
         self.connectors = LiveConnectors(self._readers)
         self.history = SqlHistory(self.writer, self._readers)
         self.observations = SqlObservations(self.writer)
+        self.probes = SqlObservations(self.writer, probe_day)
+        self.watched = SqlWatch(self.writer, self._readers)
         self.alerts = SqlAlerts(self.writer, self._readers, self.queue)
         self.windows = SqlWindows(database, self.writer, self._readers)
         self._listener: Listener | None = None

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         ReportSource,
         Traces,
         Users,
+        WatchLog,
     )
     from sealroute.settings import Settings
 
@@ -63,6 +64,8 @@ class AdminStores(Protocol):
     def alerts(self) -> AlertLog: ...
     @property
     def observations(self) -> ObservationLog: ...
+    @property
+    def watched(self) -> WatchLog: ...
     @property
     def destinations(self) -> DestinationLog: ...
     @property

@@ -1,6 +1,6 @@
 """`sealroute drift list | known`: destinations whose DANE or MTA-STS went or came back, and what is remembered of each.
 
-Events are written by the running gateway when it plans mail to a destination; they change nothing about delivery.
+Events are written by the running gateway when it plans mail to a destination or probes it; they change nothing about delivery.
 """
 
 from __future__ import annotations

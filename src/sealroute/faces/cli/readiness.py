@@ -1,14 +1,15 @@
 """`sealroute readiness`: which destinations could be held to a Mandatory mode, and what is in the way elsewhere.
 
-Reads what the running gateways counted (services/observe); the rules of the verdict are in policy/readiness.
+Reads what the running gateways counted (services/observe) and what their probes saw (services/watch); the rules of the
+verdict are in policy/readiness_verdict.  What a destination shows is printed by faces/cli/sighting_screen.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -16,16 +17,20 @@ import typer
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import domain as compared
 from sealroute.base.times import rfc3339
-from sealroute.faces.cli import screen
+from sealroute.faces.cli import screen, sighting_screen
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.output import emit_json, printable
 from sealroute.policy.choose import ConnectorIndex
 from sealroute.policy.history import Drift
-from sealroute.policy.readiness import Day, Mechanism, Readiness, Rules, State, judge
+from sealroute.policy.outlook import caveats_of
+from sealroute.policy.readiness import Day, Mechanism
+from sealroute.policy.readiness_verdict import Readiness, Rules, State, judge
+from sealroute.policy.sighting_changes import SeenChange
+from sealroute.ports import Watched
 
 app = typer.Typer(context_settings={"help_option_names": ["-h", "--help"]}, add_completion=False)
 _STYLE = {State.READY: "green", State.WAIT: "yellow", State.NOT_OFFERED: "", State.BROKEN: "red"}
-CHANGES_SHOWN = 5
+CHANGES_SHOWN = 10
 _DEFAULT = Rules()
 
 
@@ -37,11 +42,17 @@ class Report:
     days: Sequence[Day]
     dane: Readiness
     sts: Readiness
-    changes: Sequence[Drift] = ()
+    events: Sequence[Drift] = ()
+    watched: Watched | None = None
+    changes: Sequence[SeenChange] = ()
 
     @property
     def attempts(self) -> int:
         return sum(day.attempts for day in self.days)
+
+    @property
+    def probes(self) -> int:
+        return sum(day.probes for day in self.days)
 
 
 @app.command(epilog="--config FILE names the configuration file, before or after the command.")
@@ -53,40 +64,49 @@ def readiness(
     sessions: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Satisfied sessions on those days that make it ready.")
     ] = _DEFAULT.sessions,
+    probes: Annotated[
+        int, typer.Option(min=0, max=10_000, help="Satisfied probes that do instead of sessions; 0: they never do.")
+    ] = _DEFAULT.probes or 0,
     as_json: screen.JsonFlag = False,
 ) -> None:
     """Show which destinations could be held to DANE or MTA-STS Mandatory; with domains, each in full."""
     context: Context = ctx.obj
     named = [_domain(name) for name in domains or ()]
-    reports = _reports(context, named, Rules(days, sessions))
+    reports = _reports(context, named, Rules(days, sessions, probes=probes or None))
     if connector:
         reports = _of_connector(context, reports, connector)
     if as_json:
         emit_json([_record(report) for report in reports])
     elif not reports:
-        sys.stdout.write("No mail was tried yet.\n")
+        sys.stdout.write("No mail was tried yet, and nobody was probed.\n")
     elif named:
         for number, report in enumerate(reports):
-            _print_report(report, first=not number)
+            _print_report(report, context.now(), first=not number)
     else:
         _print_table(reports)
 
 
 def _reports(context: Context, named: Sequence[str], rules: Rules) -> list[Report]:
-    today = context.now().date()
-    since = today - timedelta(days=context.settings.trace.retention_days)
-    found = context.store.observations.days(context.organization, since, named)
+    since = context.now().date() - timedelta(days=context.settings.trace.retention_days)
+    store, organization = context.store, context.organization
+    found = store.observations.days(organization, since, named)
+    watched = store.watched.watched(organization, named)
     reports = []
     for domain in dict.fromkeys(named) or found:
-        seen = found.get(domain, [])
-        changes = context.store.drift.events(context.organization, domain, CHANGES_SHOWN) if named else ()
-        reports.append(_report(domain, seen, changes, today, rules))
+        report = _report(domain, found.get(domain, []), watched.get(domain), context.now(), rules)
+        if named:
+            events = store.drift.events(organization, domain, CHANGES_SHOWN)
+            report = replace(report, events=events, changes=store.watched.changes(organization, domain, CHANGES_SHOWN))
+        reports.append(report)
     return reports
 
 
-def _report(domain: str, seen: Sequence[Day], changes: Sequence[Drift], today: date, rules: Rules) -> Report:
-    dane, sts = (judge(mechanism, seen, today, rules) for mechanism in Mechanism)
-    return Report(domain, seen, dane, sts, changes)
+def _report(domain: str, seen: Sequence[Day], watched: Watched | None, now: datetime, rules: Rules) -> Report:
+    sighting = watched.sighting if watched is not None else None
+    dane, sts = (
+        judge(mechanism, seen, now.date(), rules, caveats_of(sighting, mechanism, now)) for mechanism in Mechanism
+    )  # fmt: skip
+    return Report(domain, seen, dane, sts, watched=watched)
 
 
 def _of_connector(context: Context, reports: Sequence[Report], name: str) -> list[Report]:
@@ -101,12 +121,13 @@ def _of_connector(context: Context, reports: Sequence[Report], name: str) -> lis
 def _print_table(reports: Sequence[Report]) -> None:
     out = screen.console()
     width = max(6, *(len(report.domain) for report in reports))
-    head = f"{'DOMAIN':<{width}}  {'DAYS':>4}  {'ATTEMPTS':>8}  {'DANE':<11}  {'SHARE':>6}  {'MTA-STS':<11}  {'SHARE':>6}"
+    counts = f"{'DAYS':>4}  {'ATTEMPTS':>8}  {'PROBES':>6}"
+    head = f"{'DOMAIN':<{width}}  {counts}  {'DANE':<11}  {'SHARE':>6}  {'MTA-STS':<11}  {'SHARE':>6}"
     out.print(screen.text((head, "bold")), soft_wrap=True)
     for report in reports:
         dane, sts = report.dane, report.sts
         line = screen.text(
-            f"{report.domain:<{width}}  {len(report.days):>4}  {report.attempts:>8}  ",
+            f"{report.domain:<{width}}  {len(report.days):>4}  {report.attempts:>8}  {report.probes:>6}  ",
             (f"{dane.state.value:<11}", _STYLE[dane.state]),
             f"  {_percent(dane):>6}  ",
             (f"{sts.state.value:<11}", _STYLE[sts.state]),
@@ -115,11 +136,12 @@ def _print_table(reports: Sequence[Report]) -> None:
         out.print(line, soft_wrap=True)
 
 
-def _print_report(report: Report, *, first: bool) -> None:
+def _print_report(report: Report, now: datetime, *, first: bool) -> None:
     out = screen.console()
     if not first:
         out.print()
-    out.print(screen.text((report.domain, "bold"), f"  {screen.plural(report.attempts, 'attempt')}{_between(report.days)}"))
+    tried = screen.plural(report.attempts, "attempt") + (f", {screen.plural(report.probes, 'probe')}" if report.probes else "")
+    out.print(screen.text((report.domain, "bold"), f"  {tried}{_between(report.days)}"))
     for mechanism, found in ((Mechanism.DANE, report.dane), (Mechanism.MTA_STS, report.sts)):
         total = found.total
         out.print(screen.text(f"  {mechanism.value:<7}  ", (found.state.value, _STYLE[found.state]), f"  {_percent(found)}"))
@@ -130,8 +152,9 @@ def _print_report(report: Report, *, first: bool) -> None:
                 f"{total.satisfied} satisfied, {total.failed} failed, {total.not_offered} not offered, {total.unknown} unknown"
             )
             out.print(screen.text(f"           {counts}"), soft_wrap=True)
-    for change in report.changes:
-        words = f"  {screen.moment(change.at)}  {change.kind.value}: {printable(change.detail)}"
+    sighting_screen.show(out, report.watched, report.changes, now)
+    for event in report.events:
+        words = f"  {screen.moment(event.at)}  {event.kind.value}: {printable(event.detail)}"
         out.print(screen.text(words), soft_wrap=True)
 
 
@@ -151,8 +174,10 @@ def _record(report: Report) -> dict[str, Any]:
         "firstDay": report.days[0].day.isoformat() if report.days else None,
         "lastDay": report.days[-1].day.isoformat() if report.days else None,
         "attempts": report.attempts,
+        "probes": report.probes,
         "dane": _mechanism_record(report.dane),
         "mtaSts": _mechanism_record(report.sts),
+        **sighting_screen.record(report.watched, report.changes),
     }
 
 

@@ -12,10 +12,6 @@ from sealroute.base.dnsdata import Outcome, Security
 from sealroute.base.dnssec import SignedAnswer, ZoneLink
 from sealroute.services.analysis.model import Check, Seen, Status, Whose
 
-SOON = timedelta(days=3)
-SOON_PART = 5
-"""A signature in the last fifth of its life should have been made anew, if less than SOON is left."""
-
 
 def dnssec_check(seen: Seen) -> Check:
     """The whole chain; its children are the zones, then the answers."""
@@ -103,11 +99,11 @@ def _answer(answer: SignedAnswer, seen: Seen) -> Check:
 
 def _time(answer: SignedAnswer, now: datetime, said: str) -> tuple[Status, str, str]:
     """(status, sentence, advice): validated signatures, and whether they end soon."""
-    if not answer.signatures:
+    last = answer.last_signature
+    if last is None:
         return Status.OK, said, ""
-    last = max(answer.signatures, key=lambda item: item.expires)
     left = last.margin(now)
-    if left < SOON and left < (last.expires - last.begins) / SOON_PART:
+    if last.ends_soon(now):
         said = f"{said}; the signature ends in {_span(left)}"
         return Status.WARNING, said, "Sign the zone anew now, and see why it was not done by itself."
     return Status.OK, f"{said}; signature holds for {_span(left)}", ""
