@@ -7,9 +7,9 @@ from datetime import datetime
 
 from sealroute.base.certs import Certificate
 from sealroute.base.dnsdata import Tlsa
-from sealroute.policy.decide import dane_row
 from sealroute.policy.evidence import Hop, HostEvidence, StsEvidence
 from sealroute.policy.modes import SmtpDaneMode
+from sealroute.policy.rows import dane_row
 from sealroute.policy.sighting import (
     CertificateSeen,
     HostSighting,
