@@ -129,6 +129,24 @@ async def test_every_next_hop_is_opened_and_every_recipient_served(tmp_path: Pat
 
 
 @pytest.mark.real
+async def test_many_domains_at_once_come_out_as_delivery_would_have_it(tmp_path: Path) -> None:
+    async with Internet(tmp_path, [case.destination for case in DEMO]) as net:
+        bench = Bench(net, tmp_path)
+        await bench.run("New-OutboundConnector", "all", "-RecipientDomains", "*")
+        to = [f"--recipient=bob@{case.destination.domain}" for case in DEMO]
+        record = await bench.json("connector", "validate", "all", *to, ok=(1,))
+        wanted = {f"bob@{case.destination.domain}": case.opportunistic.split()[-1] for case in DEMO}
+        held = {mail["Recipient"]: mail["Sentence"].split()[1] for mail in record["Recipients"] if not mail["IsDelivered"]}
+        assert held == {to: code for to, code in wanted.items() if code[0].isdigit()}
+        failed = {(task["Domain"], task["Code"]) for task in record["Tasks"] if task["Code"]}
+        assert {(to.partition("@")[2], f"4{code[1:]}") for to, code in held.items() if code[0] == "4"} <= failed
+        clean = {case.destination.domain for case in DEMO} - {domain for domain, _ in failed}
+        assert clean == {case.destination.domain for case in DEMO if case.opportunistic.startswith("delivered")} - {
+            "second-mx.test"
+        }
+
+
+@pytest.mark.real
 async def test_smart_hosts_are_the_next_hops(tmp_path: Path) -> None:
     async with world(tmp_path) as net:
         bench = Bench(net, tmp_path)
