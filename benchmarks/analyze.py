@@ -2,10 +2,10 @@
 
     python -m benchmarks.analyze [--domains 2000] [--sample 200] [--profile FILE]
 
-A simulated internet with DNSSEC, MTA-STS and mail hosts of mixed kinds (benchmarks/analyze_kinds), each domain with a mail host and
-a key of its own.  `sealroute analyze --input` runs over all domains, TLS probes included, and every row is held against the kind
-of its domain; then checkdmarc runs over a sample that is mixed the same way, whose answers the resolver has cached by then.  checkdmarc
-and its HTTP library know the standard ports only, so all of it runs as root in network and mount name spaces of its own.
+A simulated internet with DNSSEC, MTA-STS and mail hosts of mixed kinds (benchmarks/analyze_kinds), each domain with a mail host
+and a key of its own.  `sealroute analyze --input` runs over all domains, TLS probes included, and every row is held against the
+kind of its domain; then checkdmarc runs over a sample mixed the same way, whose answers the resolver has cached by then.
+checkdmarc knows the standard ports only, so all of it runs as root in network and mount name spaces of its own.
 
 The exit code is 1 when a verdict is wrong or the ratio is below 20, 2 when it cannot run here.  `--profile` keeps what cProfile
 says of the analyzer, and makes it slower.

@@ -50,15 +50,16 @@ class Took:
 
 
 def toml() -> str:
-    """A gateway that asks the resolver next door."""
+    """A gateway that sends every query to the resolver next door, and validates what comes."""
     return f"""hostname = "gateway.test"
 
 [store]
 url = "sqlite:///queue.db"
 
 [resolver]
-kind = "ad"
-servers = ["{RESOLVER}"]
+forwarders = ["{RESOLVER}"]
+trust_anchor_file = "trust-anchor.ds"
+special_names = true
 canary_signed = "mx.canary-signed.test"
 canary_unsigned = "mx.canary-unsigned.test"
 canary_broken = "mx.canary-broken.test"
@@ -128,7 +129,16 @@ async def ours(world: World, wanted: Mapping[str, Kind], profile: str) -> tuple[
     listing = world.folder / "domains.txt"
     listing.write_text("\n".join(wanted))
     program = ["-m", "cProfile", "-o", profile, "-m", "sealroute"] if profile else ["-m", "sealroute"]
-    command = [sys.executable, *program, "--config", str(world.folder / "sealroute.toml"), "analyze", "--input", str(listing), "--json"]
+    command = [
+        sys.executable,
+        *program,
+        "--config",
+        str(world.folder / "sealroute.toml"),
+        "analyze",
+        "--input",
+        str(listing),
+        "--json",
+    ]
     output, took = await world.run(*command)
     rows = {row["domain"]: row for row in json.loads(output)["domains"]}
     return rows, Took(len(rows), took.seconds, took.cpu_seconds)
@@ -167,7 +177,9 @@ async def main() -> int:
         started = time.perf_counter()
         async with World(folder / "net", wanted) as world:
             print(f"{count} domains, published and served after {time.perf_counter() - started:.0f} s: ", end="")
-            print(", ".join(f"{many} {kind}" for kind, many in Counter(kind.name for kind in wanted.values()).items()), flush=True)
+            print(
+                ", ".join(f"{many} {kind}" for kind, many in Counter(kind.name for kind in wanted.values()).items()), flush=True
+            )
             rows, analyzer = await ours(world, wanted, profile)
             faults = wrong(wanted, rows)
             _told("sealroute analyze --input", analyzer)

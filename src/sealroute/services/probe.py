@@ -79,7 +79,7 @@ class Probes:
         now = asyncio.get_running_loop().time()
         known = self._known.get(target)
         if known is not None and now - known[0] < self._limits.max_age_seconds and not known[1].cancelled():
-            return await asyncio.shield(known[1])
+            return known[1].result() if known[1].done() else await asyncio.shield(known[1])
         task = asyncio.ensure_future(self._dial(target))
         task.add_done_callback(lambda done: self._forget_error(target, done))
         self._known[target] = (now, task)

@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import uvloop
+
 from sealroute.base.errors import OperatorError
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.context import Context
@@ -54,7 +56,7 @@ def run_bulk(context: Context, bulk: Bulk, *, as_json: bool) -> int:
     question = {"connector": bulk.connector.name, "smtpDaneMode": bulk.asked[0].value, "mtaStsMode": bulk.asked[1].value}
     state = State(bulk.state, question)
     try:
-        asyncio.run(_run(context, bulk, domains, state))
+        uvloop.run(_run(context, bulk, domains, state))
     finally:
         state.close()
     rows = [state.rows[domain] for domain in domains]
