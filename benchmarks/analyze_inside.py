@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,8 @@ class World:
         self.net.dns_port = self.net.world.port = 53
         self.net.smtp_port, self.net.policies.port = 25, 443
         self._stack = ExitStack()
+        self.pids: dict[str, int] = {"policy host": os.getpid()}
+        """Whose CPU is told beside the program's."""
 
     async def __aenter__(self) -> World:
         await self.net.__aenter__()
@@ -97,10 +99,12 @@ class World:
         hosts = subprocess.Popen([sys.executable, "-m", "simnet.mailhost", str(listing)], stdout=subprocess.PIPE)
         self._stack.callback(hosts.wait)
         self._stack.callback(hosts.terminate)
+        self.pids["mail hosts"] = hosts.pid
         assert hosts.stdout is not None
         hosts.stdout.readline()
         (self.folder / "unbound").mkdir()
-        self._stack.enter_context(UnboundServer(self.net.world, RESOLVER, 53, self.folder / "unbound"))
+        unbound = self._stack.enter_context(UnboundServer(self.net.world, RESOLVER, 53, self.folder / "unbound"))
+        self.pids |= {"resolver": unbound.pid, "name servers": self.net.server.pid}
         system = Path(ssl.get_default_verify_paths().openssl_cafile)
         authorities = [file.read_text() for file in (system, self.folder / "web-ca.pem") if file.exists()]
         (self.folder / BUNDLE).write_text("\n".join(authorities))
@@ -110,6 +114,10 @@ class World:
     async def __aexit__(self, *error: object) -> None:
         self._stack.close()
         await self.net.__aexit__(None, None, None)
+
+    def cpu(self) -> dict[str, float]:
+        """CPU seconds of the servers so far."""
+        return {name: _cpu_seconds(pid, alone=pid == os.getpid()) for name, pid in self.pids.items()}
 
     async def run(self, *command: str, environment: Mapping[str, str] | None = None) -> tuple[str, Took]:
         """What a program printed, its time and its CPU; the loop goes on, for the policy host lives in it."""
@@ -122,6 +130,20 @@ class World:
         seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return output.decode(), Took(0, seconds, cpu)
+
+
+def _cpu_seconds(pid: int, *, alone: bool) -> float:
+    """Of a process and, unless `alone`, of all that descend from it: NSD answers in a grandchild."""
+    used: dict[int, tuple[int, int]] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with suppress(OSError):
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                used[int(folder.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
+    wanted = {pid}
+    while not alone and (more := {child for child, (parent, _) in used.items() if parent in wanted} - wanted):
+        wanted |= more
+    return sum(used[each][1] for each in wanted & used.keys()) / os.sysconf("SC_CLK_TCK")
 
 
 async def ours(world: World, wanted: Mapping[str, Kind], profile: str) -> tuple[dict[str, Any], Took]:
@@ -180,9 +202,13 @@ async def main() -> int:
             print(
                 ", ".join(f"{many} {kind}" for kind, many in Counter(kind.name for kind in wanted.values()).items()), flush=True
             )
+            before = world.cpu()
             rows, analyzer = await ours(world, wanted, profile)
+            servers = {name: used - before[name] for name, used in world.cpu().items()}
             faults = wrong(wanted, rows)
             _told("sealroute analyze --input", analyzer)
+            used = ", ".join(f"{name} {1000 * seconds / count:.2f}" for name, seconds in servers.items())
+            print(f"  beside it, ms CPU each: {used}")
             print(f"  verdicts: {count - len(faults)} of {count} as the domain's kind says", *faults[:20], sep="\n", flush=True)
             if not sample:
                 return 1 if faults else 0
