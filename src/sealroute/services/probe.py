@@ -45,7 +45,8 @@ class Probe:
 class ProbeLimits:
     """Bounds, so that nobody is bothered more than needed."""
 
-    at_once: int = 50
+    at_once: int = 400
+    """A connection that waits for a silent server costs nothing but its place."""
     per_address: int = 2
     max_age_seconds: float = 300.0
     kept: int = 20_000
