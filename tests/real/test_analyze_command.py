@@ -14,7 +14,7 @@ import pytest_asyncio
 from sealroute.services.analysis.reference import CHECKS
 from simnet.destinations import DEMO
 from simnet.gateway import Gateway, send
-from simnet.internet import Internet
+from simnet.internet import Host, Internet, simple
 from simnet.nameserver import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -286,3 +286,18 @@ async def held(lab: Lab) -> str:
                 return str(row["message_trace_id"])
         await asyncio.sleep(0.1)
     raise AssertionError("the message was never tried")
+
+
+async def test_silent_servers_are_waited_for_side_by_side(tmp_path: Path) -> None:
+    """Those that say nothing cost the whole run little more than one of them would."""
+    count, seconds = 120, 2.0
+    silent = [simple(f"s{number}.test", "never says a word", Host(profile="silent")) for number in range(count)]
+    async with Internet(tmp_path, silent) as net:
+        lab = Lab(net, tmp_path)
+        (tmp_path / "list.txt").write_text("\n".join(item.domain for item in silent))
+        started = asyncio.get_running_loop().time()
+        command = ("analyze", "--input", str(tmp_path / "list.txt"), "--timeout", str(seconds), "--json")
+        rows = json.loads(await lab.run(*command, ok=(1,)))["domains"]
+        took = asyncio.get_running_loop().time() - started
+    assert {(row["standing"], row["reason"]) for row in rows} == {("broken", "connection-timed-out")}
+    assert took < count * seconds / 4
