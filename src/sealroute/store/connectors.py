@@ -99,9 +99,9 @@ class SqlConnectors:
         """Keep what a validation of the connector `seen` came to; raises OperatorError when it has changed meanwhile."""
         now = self._now()
         with self._database.write() as connection:
-            if _find(connection, seen.organization, seen.guid) != seen:
+            if find_in(connection, seen.organization, seen.guid) != seen:
                 raise OperatorError.one("Identity", f"connector {seen.name!r} was changed or removed meanwhile.")
-            _replace(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
+            replace_in(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
             about = (seen.organization, seen.guid, seen.name)
             note_change(connection, about, actor, now, VALIDATE, (None, record))
 
