@@ -13,8 +13,8 @@ from typing import Any, Generic, TypeVar
 from sealroute.base.dnsdata import Answer, Mx, Tlsa
 from sealroute.base.dnssec import SignedAnswer
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Wishes
 from sealroute.policy.evidence import Evidence, StsEvidence
+from sealroute.policy.modes import Wishes
 from sealroute.ports import Resolver, Signatures
 from sealroute.services.gather import Gather, StsSource, looked_at
 
