@@ -78,7 +78,3 @@ EXCHANGE_EXPORTS = (
     b'</LST></Obj><Ref N="SmartHosts" RefId="1" /><Nil N="Comment" /></Props></Obj></Objs>',
     b'"Name","Enabled","RecipientDomains","SmartHosts"\r\n"Bank","True","{fabrikam.com, *.fabrikam.com}","192.0.2.1"\r\n',
 )
-POSTFIX_TABLES = (
-    b"fabrikam.com dane-only\n.contoso.com secure match=nexthop\n[mx.example.com]:587 verify\n servername=hostname\n",
-    b"# a\nfabrikam.com smtp:[192.0.2.10]:25\n.contoso.com relay:[mx1.contoso.com], mx2.contoso.com\nexample.com error:no",
-)

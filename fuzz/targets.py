@@ -417,10 +417,3 @@ def exchange_export(data: bytes) -> None:
     """Any file, taken for each of Exchange's exports, is connectors that the store gives back as they are, or is refused."""
     for kind in (None, FileFormat.JSON, FileFormat.CLIXML, FileFormat.CSV):
         _holds_what_was_read(_imported(data, kind))
-
-
-@target(*material.POSTFIX_TABLES)
-def postfix_table(data: bytes) -> None:
-    """Any file, taken for either of Postfix's tables, is connectors that the store gives back as they are, or is refused."""
-    for kind in (FileFormat.TLS_POLICY, FileFormat.TRANSPORT):
-        _holds_what_was_read(_imported(data, kind))
