@@ -26,7 +26,7 @@ _AT_ONCE = 4
 _LEVELS = {"dane": SmtpDaneMode.OPPORTUNISTIC, "dane-only": SmtpDaneMode.MANDATORY}
 
 
-def _set_up(folder: Path) -> None:
+def set_up_loopback(folder: Path) -> None:
     """Loopback up, and a resolv.conf that trusts the AD bit of the Unbound next door."""
     with socket.socket() as any_socket:
         request = struct.pack("16sh14x", b"lo", 0)
@@ -100,7 +100,7 @@ async def _compare_destinations(net: Internet) -> int:
 async def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sealroute-compare-") as name:
         folder = Path(name)
-        _set_up(folder)
+        set_up_loopback(folder)
         async with Internet(folder / "net", DESTINATIONS) as net:
             (folder / "unbound").mkdir()
             with UnboundServer(net.world, "127.0.0.1", 53, folder / "unbound"):

@@ -68,3 +68,13 @@ def records() -> tuple[Tlsa, ...]:
     """Records of which any intact presentation of the server's chain meets one."""
     issuing = server().issuers()[0]
     return (Tlsa(3, 0, 1, server().tlsa_data(0, 1)), Tlsa(2, 0, 1, issuing.tlsa_data(0, 1)), Tlsa(2, 1, 0, issuing.spki))
+
+
+EXCHANGE_EXPORTS = (
+    b'{"Name":"Bank","UseMXRecord":false,"RecipientDomains":["fabrikam.com","*.fabrikam.com"],"SmartHosts":["192.0.2.1"],'
+    b'"TlsDomain":"mx.fabrikam.com","TlsSettings":"DomainValidation","WhenCreatedUTC":"/Date(1700000000000)/","ObjectState":0}',
+    b'<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04"><Obj RefId="0"><Props>'
+    b'<S N="Name">To_x0020_Fabrikam</S><B N="UseMXRecord">true</B><Obj N="RecipientDomains" RefId="1"><LST><S>fabrikam.com</S>'
+    b'</LST></Obj><Ref N="SmartHosts" RefId="1" /><Nil N="Comment" /></Props></Obj></Objs>',
+    b'"Name","Enabled","RecipientDomains","SmartHosts"\r\n"Bank","True","{fabrikam.com, *.fabrikam.com}","192.0.2.1"\r\n',
+)

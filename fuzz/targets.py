@@ -17,11 +17,13 @@ from sealroute.base.certnames import match_name, permits_name
 from sealroute.base.certs import Certificate
 from sealroute.base.chain import verify_pkix
 from sealroute.base.dnsdata import Tlsa
-from sealroute.base.errors import InputError, PeerError
+from sealroute.base.errors import InputError, OperatorError, PeerError
 from sealroute.base.mail import Envelope, Origin, Recipient
 from sealroute.base.pem import read_pem, write_pem
 from sealroute.base.status import Enhanced, Reply
 from sealroute.net import dnswire
+from sealroute.policy.connector import default_connector
+from sealroute.policy.connector_json import connector_from_json, connector_to_json
 from sealroute.proto.dane.records import classify, parse
 from sealroute.proto.dane.verify import DaneVerdict, verify
 from sealroute.proto.dsn import parse as dsn
@@ -45,6 +47,9 @@ from sealroute.proto.smtp.session import (
 )
 from sealroute.proto.tlsrpt.txt import RptStatus
 from sealroute.proto.tlsrpt.txt import parse_txt as parse_rpt_txt
+from sealroute.services import import_connectors
+from sealroute.services.import_connectors import FileFormat
+from sealroute.services.importing.model import Imported
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, FuzzTarget] = {}
@@ -385,3 +390,30 @@ def odd_tlsa(data: bytes) -> None:
     assert len(result.records) == len(records)
     assert result.detail
     assert (result.verdict is DaneVerdict.MATCH) <= (data in true or len(data) in (32, 64))
+
+
+# ---------------------------------------------------------------------------------------------------------- imports
+
+
+def _imported(data: bytes, kind: FileFormat | None) -> Imported | None:
+    """What a file of that kind is read as; None when it is refused with a sentence for each problem."""
+    try:
+        return import_connectors.read([import_connectors.File("file", data, kind)], default_connector())
+    except OperatorError as error:
+        problems = error.problems
+    assert problems
+    assert all(problem.where.startswith("file") and problem.what for problem in problems)
+    return None
+
+
+def _holds_what_was_read(imported: Imported | None) -> None:
+    for draft in imported.drafts if imported is not None else ():
+        assert draft.where
+        assert connector_from_json(connector_to_json(draft.connector)) == draft.connector
+
+
+@target(*material.EXCHANGE_EXPORTS)
+def exchange_export(data: bytes) -> None:
+    """Any file, taken for each of Exchange's exports, is connectors that the store gives back as they are, or is refused."""
+    for kind in (None, FileFormat.JSON, FileFormat.CLIXML, FileFormat.CSV):
+        _holds_what_was_read(_imported(data, kind))

@@ -91,6 +91,7 @@ PROFILES: dict[str, Behaviour] = {
     "rcpt550": replace(_GOOD, replies={"RCPT": "550 5.1.1 No such user here"}),
     "rcpt451": replace(_GOOD, replies={"RCPT": "451 4.2.2 Mailbox is busy"}),
     "greylist": replace(_GOOD, greylist_seconds=3.0),
+    "silent": replace(_GOOD, silent_at="CONNECT"),
     "slow": replace(_GOOD, delay_seconds=1.0),
     "drop-greeting": replace(_GOOD, drop_at="EHLO"),
     "drop-data": replace(_GOOD, drop_at="END"),

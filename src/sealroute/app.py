@@ -33,6 +33,7 @@ from sealroute.net.tls import server_context, system_roots_pem
 from sealroute.parts import open_canary, open_fetcher, open_resolver, open_webhook, text_of
 from sealroute.policy.alerts import AlertRules
 from sealroute.policy.connector import Connector
+from sealroute.policy.decide import Plan
 from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
 from sealroute.ports import Clock, Resolver, ShowingResolver
@@ -53,11 +54,13 @@ from sealroute.services.metrics import LaneState, Metrics, Sources
 from sealroute.services.observe import Observations
 from sealroute.services.plan import Plans
 from sealroute.services.probe import Probes
+from sealroute.services.reach import Reach
 from sealroute.services.schedule import Schedule, ScheduleLimits
 from sealroute.services.sessions import SessionLimits, Sessions
 from sealroute.services.sts import StsPolicies
 from sealroute.services.sts_caches import NothingKept, OnlyRead
-from sealroute.services.validate import NoNotices, Sender, Validation, validate
+from sealroute.services.validate import Bench, NoNotices, Sender, validate
+from sealroute.services.validation.model import Validation
 from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
@@ -176,9 +179,9 @@ def _probing_engine(
 
 @contextlib.asynccontextmanager
 async def open_validation(
-    settings: Settings, connector: Connector
-) -> AsyncIterator[Callable[[Sequence[str]], Awaitable[list[Validation]]]]:
-    """Delivery's own engine bound to one connector, for Validate-OutboundConnector."""
+    settings: Settings, connector_for: Callable[[str], Connector]
+) -> AsyncIterator[Callable[[Sequence[str]], Awaitable[Validation]]]:
+    """Delivery's own engine bound to one connector, as it applies to a domain, for Validate-OutboundConnector."""
     store = open_store(settings.store.url)
     clock = SystemClock()
     resolver = open_resolver(settings)
@@ -186,14 +189,19 @@ async def open_validation(
     fetcher = open_fetcher(settings, resolver)
     policies = StsPolicies(resolver, fetcher, store.policies, clock)
     plans, sessions = _engine(settings, resolver, policies, clock, canary)
+    planned: dict[str, Plan] = {}
+    plans.made = lambda _, plan: planned.update({plan.evidence.domain: plan})
+    rules = _deliver_rules(settings)
     deliver = Deliver(
-        lambda message, domain: connector, plans, sessions, NoNotices(), clock, random.random, _deliver_rules(settings)
-    )
+        lambda _, domain: connector_for(domain), plans, sessions, NoNotices(), clock, random.random, rules
+    )  # fmt: skip
+    reach = Reach(sessions, clock, random.random, rules)
+    bench = Bench(deliver, reach, sessions.judge, planned.get, connector_for)
 
-    async def run(recipients: Sequence[str]) -> list[Validation]:
+    async def run(recipients: Sequence[str]) -> Validation:
         await canary.probe()
         sender = Sender(settings.hostname, settings.postmaster)
-        return await validate(deliver, recipients, sender, IdSource(), clock.now())
+        return await validate(bench, recipients, sender, IdSource(), clock.now())
 
     try:
         yield run

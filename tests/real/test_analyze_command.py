@@ -14,7 +14,7 @@ import pytest_asyncio
 from sealroute.services.analysis.reference import CHECKS
 from simnet.destinations import DEMO
 from simnet.gateway import Gateway, send
-from simnet.internet import Internet
+from simnet.internet import Host, Internet, simple
 from simnet.nameserver import free_port
 
 pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
@@ -98,6 +98,8 @@ async def test_a_connector_is_analysed_as_its_mail_meets_it(lab: Lab) -> None:
     (record,) = await lab.analyze("no-tlsa.test", "--connector", "Strict", ok=(0,))
     assert record["exception"]
     await lab.run("analyze", "no-tlsa.test", "--connector", "Nobody", ok=(2,))
+    await lab.run("connector", "remove", "Strict", ok=(0,))
+    await lab.run("connector", "remove", "Chain", ok=(0,))
 
 
 async def test_the_checks_say_what_is_wrong_whose_side_it_is_and_what_to_publish(lab: Lab) -> None:
@@ -168,6 +170,45 @@ async def test_codes_are_explained_without_looking_at_anything(lab: Lab) -> None
     await lab.run("analyze", "--explain", "323", "dane-good.test", ok=(2,))
     await lab.run("analyze", ok=(2,))
     await lab.run("analyze", "not a domain", ok=(2,))
+
+
+async def test_in_bulk_each_domain_goes_through_its_own_connector(lab: Lab, tmp_path: Path) -> None:
+    names = ["no-tlsa.test", "dane-good.test", "unsigned.test"]
+    listing, state = tmp_path / "partners.txt", tmp_path / "state"
+    listing.write_text("\n".join(names))
+    await lab.run("New-OutboundConnector", "Own", "-RecipientDomains", "unsigned.test", "-SmtpDaneMode", "Mandatory", ok=(0,))
+    command = ("analyze", "--input", str(listing), "--state", str(state), "--json")
+
+    async def rows(*more: str, ok: tuple[int, ...]) -> list[tuple[str, str, bool]]:
+        found = json.loads(await lab.run(*command, *more, ok=ok))["domains"]
+        return [(row["connector"], row["dane_mode_asked"], row["would_deliver"]) for row in found]
+
+    plain = ("(default)", "Opportunistic", True)
+    own = ("Own", "Mandatory", False)
+    assert await rows(ok=(1,)) == [plain, plain, own]
+    assert [record["connector"] for record in await lab.analyze(*names, ok=(1,))] == ["(default)", "(default)", "Own"]
+    dialled = lab.net.mail.dialled
+    assert await rows(ok=(1,)) == [plain, plain, own]
+    assert lab.net.mail.dialled == dialled, "all was kept"
+    await lab.run("Set-OutboundConnector", "Own", "-SmtpDaneMode", "None", ok=(0,))
+    assert await rows(ok=(0,)) == [plain, plain, ("Own", "None", True)], "only what is asked anew is done anew"
+    assert lab.net.mail.dialled == dialled + 1
+    await lab.run("connector", "remove", "Own", ok=(0,))
+    listed = await lab.run("analyze", "--input", str(listing), "--connector", "(default)", "--csv", "-", ok=(0,))
+    assert listed.splitlines()[0].endswith("connector,dane_mode_asked,sts_mode_asked,resolvers_differ")
+
+
+async def test_in_bulk_resolvers_that_differ_are_named(lab: Lab, tmp_path: Path) -> None:
+    listing = tmp_path / "partners.txt"
+    listing.write_text("dane-good.test\nunsigned.test\n")
+    silent = f"127.53.0.10@{lab.net.dns_port}"
+    command = ("analyze", "--input", str(listing), "--resolver", silent, "--timeout", "1")
+    found = json.loads(await lab.run(*command, "--json", ok=(0,)))
+    assert found["summary"]["resolversDiffer"] == 2
+    assert "MX dane-good.test" in found["domains"][0]["resolvers_differ"]
+    shown = await lab.run(*command, ok=(0,))
+    assert "The resolvers differ about 2 domains" in shown
+    await lab.run("analyze", "--input", str(listing), "--resolver", "nonsense", ok=(2,))
 
 
 async def test_many_domains_are_counted_and_taken_up_again(lab: Lab, tmp_path: Path) -> None:
@@ -245,3 +286,18 @@ async def held(lab: Lab) -> str:
                 return str(row["message_trace_id"])
         await asyncio.sleep(0.1)
     raise AssertionError("the message was never tried")
+
+
+async def test_silent_servers_are_waited_for_side_by_side(tmp_path: Path) -> None:
+    """Those that say nothing cost the whole run little more than one of them would."""
+    count, seconds = 120, 2.0
+    silent = [simple(f"s{number}.test", "never says a word", Host(profile="silent")) for number in range(count)]
+    async with Internet(tmp_path, silent) as net:
+        lab = Lab(net, tmp_path)
+        (tmp_path / "list.txt").write_text("\n".join(item.domain for item in silent))
+        started = asyncio.get_running_loop().time()
+        command = ("analyze", "--input", str(tmp_path / "list.txt"), "--timeout", str(seconds), "--json")
+        rows = json.loads(await lab.run(*command, ok=(1,)))["domains"]
+        took = asyncio.get_running_loop().time() - started
+    assert {(row["standing"], row["reason"]) for row in rows} == {("broken", "connection-timed-out")}
+    assert took < count * seconds / 4

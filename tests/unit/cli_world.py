@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -277,6 +277,12 @@ class FakeConnectors:
 
     def save_all(self, added: Sequence[Connector], replaced: Sequence[tuple[Connector, Connector]], actor: str) -> None:
         raise NotImplementedError
+
+    def validated(self, seen: Connector, after: Connector, record: Mapping[str, Any], actor: str) -> None:
+        raise NotImplementedError
+
+    def last_validation(self, organization: str, guid: str) -> Mapping[str, Any] | None:
+        return None
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         return []

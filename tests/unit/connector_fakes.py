@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sealroute.base.errors import OperatorError
 from sealroute.policy.connector import Connector, default_connector
@@ -25,6 +26,7 @@ class FakeStore:
     def __init__(self, *connectors: Connector) -> None:
         self._rows = {connector.guid: connector_to_json(connector) for connector in connectors}
         self._changes: list[Change] = []
+        self._validations: dict[str, Mapping[str, Any]] = {}
 
     def all(self, organization: str) -> list[Connector]:
         found = map(connector_from_json, self._rows.values())
@@ -53,6 +55,13 @@ class FakeStore:
             self.replace(after, actor)
         for connector in added:
             self.add(connector, actor)
+
+    def validated(self, seen: Connector, after: Connector, record: Mapping[str, Any], actor: str) -> None:
+        self.replace(after, actor)
+        self._validations[seen.guid] = record
+
+    def last_validation(self, organization: str, guid: str) -> Mapping[str, Any] | None:
+        return self._validations.get(guid)
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         return self._changes[::-1][:limit]

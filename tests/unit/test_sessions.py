@@ -134,7 +134,7 @@ async def test_a_bug_in_judging_closes_the_session_and_gives_the_place_back() ->
         raise RuntimeError("a bug")
 
     pool = Pool(total=1)
-    pool.sessions._judge = broken
+    pool.sessions.judge = broken
     with pytest.raises(RuntimeError):
         await pool.open()
     await turns()

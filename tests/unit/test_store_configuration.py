@@ -126,6 +126,22 @@ def test_organisations_do_not_share_names(admin: AdminStore, connectors: SqlConn
         admin.organizations.add("fabrikam", "Fabrikam")
 
 
+def test_a_validation_is_kept_with_its_tasks_and_the_latest_is_found(connectors: SqlConnectors) -> None:
+    connectors.add(BANK, "anna")
+    assert connectors.last_validation("default", GUID) is None
+    (seen,) = connectors.all("default")
+    connectors.validated(seen, replace(seen, is_validated=True), {"Tasks": [1]}, "bob")
+    (later,) = connectors.all("default")
+    assert later.is_validated
+    connectors.validated(later, replace(later, is_validated=False), {"Tasks": [2]}, "bob")
+    assert connectors.last_validation("default", GUID) == {"Tasks": [2]}
+    assert connectors.last_validation("default", OTHER) is None
+    with pytest.raises(OperatorError, match="changed or removed meanwhile"):
+        connectors.validated(seen, seen, {"Tasks": [3]}, "bob")
+    assert connectors.last_validation("default", GUID) == {"Tasks": [2]}
+    assert [change.action for change in connectors.changes("default")] == ["Validate", "Set", "Validate", "Set", "New"]
+
+
 def test_every_change_is_audited_and_grows_the_version(connectors: SqlConnectors) -> None:
     versions = [connectors.version()]
     connectors.add(BANK, "anna")

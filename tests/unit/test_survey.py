@@ -17,7 +17,7 @@ from sealroute.faces.survey_html import page
 from sealroute.policy.connector import default_connector
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.services.analyze import Analyzer
-from sealroute.services.survey import USUAL, Row, Standing, SurveyLimits, _standing, summary_of, survey
+from sealroute.services.survey import USUAL, Row, Standing, SurveyLimits, Wanted, _standing, summary_of, survey
 from tests.unit.fakes import turns
 
 QUESTION = {"connector": "(default)"}
@@ -145,8 +145,12 @@ class Slow:
             self.now.remove(domain)
 
 
+def wanted(names: Sequence[str]) -> list[Wanted]:
+    return [Wanted(name, default_connector(), USUAL) for name in names]
+
+
 async def rows_of(analyzer: Slow, names: Sequence[str], limits: SurveyLimits) -> list[Row]:
-    return [row async for row in survey(cast(Analyzer, analyzer), names, default_connector(), USUAL, limits)]
+    return [row async for row in survey(cast(Analyzer, analyzer), wanted(names), limits)]
 
 
 async def test_so_many_at_a_time_in_all_and_below_one_parent() -> None:
@@ -167,7 +171,7 @@ async def test_what_hangs_or_fails_is_a_row_and_the_others_go_on() -> None:
 
 async def test_who_stops_reading_stops_the_work() -> None:
     analyzer = Slow([f"d{number}.com" for number in range(10)])
-    rows = survey(cast(Analyzer, analyzer), ["quick.com", *analyzer.fails], default_connector(), USUAL)
+    rows = survey(cast(Analyzer, analyzer), wanted(["quick.com", *analyzer.fails]))
     async for _ in rows:
         break
     await rows.aclose()  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from cryptography import x509
 from cryptography.utils import CryptographyDeprecationWarning
@@ -262,6 +262,12 @@ def _folded(value: asn1.Element) -> str | bytes:
         return " ".join(value.value.decode(codec).lower().split()) if codec else value.octets
     except UnicodeDecodeError:
         return value.octets
+
+
+@lru_cache(maxsize=512)
+def known_certificate(der: bytes) -> Certificate:
+    """The same certificate for the same octets while they are in use: a host's is looked at again and again."""
+    return Certificate(der)
 
 
 def _text_of_name(parsed: x509.Certificate | None, which: str) -> str:

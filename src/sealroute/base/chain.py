@@ -29,7 +29,7 @@ from enum import Enum
 from OpenSSL import crypto
 
 from sealroute.base.certnames import NameMatch, match_name, permits_name
-from sealroute.base.certs import Certificate, NameKey
+from sealroute.base.certs import Certificate, NameKey, known_certificate
 from sealroute.base.errors import InputError
 from sealroute.base.keys import weakness
 from sealroute.base.pem import read_pem
@@ -160,7 +160,7 @@ def verify_pkix(
 
 def presented(chain: Sequence[bytes]) -> tuple[Certificate, ...]:
     """The certificates of a presented chain that are looked at: the first MAX_PRESENTED, each once."""
-    return tuple(Certificate(octets) for octets in dict.fromkeys(chain[:MAX_PRESENTED]))
+    return tuple(known_certificate(octets) for octets in dict.fromkeys(chain[:MAX_PRESENTED]))
 
 
 def find_path(leaf: Certificate, pool: Sequence[Certificate], anchors: Sequence[Certificate], at: datetime) -> ChainResult:

@@ -38,7 +38,8 @@ def _body(rows: Sequence[Row]) -> Iterator[str]:
 def _row(row: Row) -> str:
     kind = _CLASS.get(row.standing, "info")
     rpt = "yes" if row.tls_rpt else "no"
+    differ = f"; the resolvers differ: {row.resolvers_differ}" if row.resolvers_differ else ""
     return (
         f'<tr><th>{escaped(row.domain)}</th><td class="short"><span class="{kind}">{row.standing.value}</span></td>'
-        f'<td class="short">{escaped(row.sts_mode)}</td><td>{rpt}</td><td>{escaped(row.sentence)}</td></tr>'
+        f'<td class="short">{escaped(row.sts_mode)}</td><td>{rpt}</td><td>{escaped(row.sentence + differ)}</td></tr>'
     )

@@ -22,5 +22,6 @@ def summary_record(summary: Summary) -> dict[str, Any]:
         "total": summary.total,
         "standings": {standing.value: count for standing, count in summary.standings},
         "tlsRpt": summary.tls_rpt,
+        "resolversDiffer": summary.differ,
         "causes": [{"reason": reason, "side": side, "count": count} for reason, side, count in summary.causes],
     }

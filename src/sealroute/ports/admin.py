@@ -26,7 +26,7 @@ class Change:
     at: datetime
     actor: str
     action: str
-    """New, Set, Remove, NewException, EndException, StartMove, AdvanceMove or RollBackMove."""
+    """New, Set, Remove, Validate, NewException, EndException, StartMove, AdvanceMove or RollBackMove."""
     connector: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
@@ -55,6 +55,17 @@ class ConnectorStore(Protocol):
         `when_created` is kept as given.  Raises OperatorError when a name or GUID is taken, or a connector has changed
         meanwhile.
         """
+        ...
+
+    def validated(self, seen: Connector, after: Connector, record: Mapping[str, Any], actor: str) -> None:
+        """Keep the connector as validated, and the tasks (plain JSON) in its audit, in one transaction.
+
+        Raises OperatorError when the connector is no longer as `seen`.
+        """
+        ...
+
+    def last_validation(self, organization: str, guid: str) -> Mapping[str, Any] | None:
+        """The tasks kept last; None when there are none."""
         ...
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:

@@ -11,7 +11,7 @@ One `Analyzer` serves any number of analyses at a time; probes are shared betwee
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sealroute.base.chain import TrustRoots
@@ -38,7 +38,7 @@ from sealroute.services.analysis.model import (
     Seen,
     Would,
 )
-from sealroute.services.ask_once import AskedOnce, PoliciesOnce
+from sealroute.services.ask_once import AskedOnce, GatheredOnce, PoliciesOnce
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather, StsSource
 from sealroute.services.order import Order
@@ -108,24 +108,27 @@ class Analyzer:
         in_question = tuple(asked) or ((connector.smtp_dane_mode, connector.mta_sts_mode),)
         dns = AskedOnce(engine.resolver, engine.signatures)
         policies = PoliciesOnce(engine.policies)
-        gather = Gather(dns, policies, engine.clock, engine.rules.port, engine.trusted, engine.why_not)
+        gather = GatheredOnce(Gather(dns, policies, engine.clock, engine.rules.port, engine.trusted, engine.why_not))
         judging = _Judging(engine.roots)
         try:
-            wanted = tuple(dict.fromkeys((*modes, *in_question)))
-            plan, _ = await asyncio.gather(
-                self._plan(gather, domain, connector),
-                asyncio.gather(*(self._dial_all(gather, domain, _under(connector, pair)) for pair in wanted)),
+            wanted = [_under(connector, pair) for pair in dict.fromkeys((*modes, *in_question))]
+            plans = {(item.smtp_dane_mode, item.mta_sts_mode): Plans(gather) for item in wanted}
+            looking = asyncio.ensure_future(
+                (self._seen if chain_of_trust else self._glance)(domain, connector, gather, dns, judging)
             )
-            seen, outcomes = await asyncio.gather(
-                self._seen(domain, connector, plan, dns, judging)
-                if chain_of_trust
-                else self._glance(domain, connector, plan, dns, judging),
-                asyncio.gather(*(self._outcome(gather, domain, _under(connector, m), judging) for m in wanted)),
-            )
-            outcomes = [replace(outcome, in_force=outcome.modes in in_question) for outcome in outcomes]
+            try:
+                await self._dial_all(plans, domain, wanted)
+                # One after the other: all they wait for is there, or is waited for by the first of them.
+                run = [await self._outcome(plans, domain, item, judging) for item in wanted]
+                seen = await looking
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+            outcomes = [replace(outcome, in_force=outcome.modes in in_question) for outcome in run]
             checks = checks_of(seen, engine.roots)
             return Analysis(seen, tuple(outcomes), checks, loop.time() - started, dns.asked)
         finally:
+            await gather.close()
             await dns.close()
             await policies.close()
 
@@ -133,7 +136,7 @@ class Analyzer:
         """Give up the probes under way."""
         await self._probes.close()
 
-    async def _plan(self, gather: Gather, domain: str, connector: Connector) -> Plan:
+    async def _plan(self, gather: GatheredOnce, domain: str, connector: Connector) -> Plan:
         """The plan that looks at everything and enforces nothing."""
         looking = _under(connector, (SmtpDaneMode.REPORT_ONLY, MtaStsMode.REPORT_ONLY))
         try:
@@ -144,16 +147,19 @@ class Analyzer:
             # A stored policy that cannot be read holds mail, as delivery's own outcomes say; the rest can be looked at.
             return await _planned(gather, domain, _under(looking, (SmtpDaneMode.REPORT_ONLY, MtaStsMode.NONE)))
 
-    async def _dial_all(self, gather: Gather, domain: str, connector: Connector) -> None:
-        """Dial every host that the plan allows, also those that delivery reaches only when others fail."""
-        try:
-            plan = await _planned(gather, domain, connector)
-        except StoreUnavailable:
-            raise
-        except SealrouteError:
-            return  # delivery dials nobody then
-        targets = [target for host in plan.hosts for target in self._targets(host)]
-        await asyncio.gather(*(self._probes.probe(target) for target in targets[:MAX_PROBES]))
+    async def _dial_all(self, plans: Mapping[Modes, Plans], domain: str, connectors: Sequence[Connector]) -> None:
+        """Dial every host that a plan allows, also those that delivery reaches only when others fail."""
+        targets: dict[DialTarget, None] = {}
+        for connector in connectors:
+            try:
+                plan = await plans[connector.smtp_dane_mode, connector.mta_sts_mode].plan(connector, domain, Wishes())
+            except StoreUnavailable:
+                raise
+            except SealrouteError:
+                continue  # delivery dials nobody then
+            allowed = [target for host in plan.hosts for target in self._targets(host)]
+            targets.update(dict.fromkeys(allowed[:MAX_PROBES]))
+        await asyncio.gather(*map(self._probes.probe, targets))
 
     def _targets(self, host: HostPlan) -> list[DialTarget]:
         if host.requirement is None:
@@ -163,8 +169,9 @@ class Analyzer:
 
     # ------------------------------------------------------------------------------------------------------- seeing
 
-    async def _seen(self, domain: str, connector: Connector, plan: Plan, dns: AskedOnce, judging: _Judging) -> Seen:
+    async def _seen(self, domain: str, connector: Connector, gather: GatheredOnce, dns: AskedOnce, judging: _Judging) -> Seen:
         """Everything for the checks: hosts, signatures, TLS-RPT, and MTA-STS as a stranger finds it."""
+        plan = await self._plan(gather, domain, connector)
         hosts, (zones, signed), rpt, fresh = await asyncio.gather(
             asyncio.gather(*(self._host(host, judging) for host in plan.hosts)),
             signatures_of(dns, plan.evidence),
@@ -173,12 +180,13 @@ class Analyzer:
         )
         return Seen(domain, self._engine.clock.now(), connector, plan, tuple(hosts), zones, signed, rpt, fresh)
 
-    async def _glance(self, domain: str, connector: Connector, plan: Plan, dns: AskedOnce, judging: _Judging) -> Seen:
+    async def _glance(self, domain: str, connector: Connector, gather: GatheredOnce, dns: AskedOnce, judging: _Judging) -> Seen:
         """The same without what is only for show."""
+        plan = await self._plan(gather, domain, connector)
         hosts, rpt = await asyncio.gather(
             asyncio.gather(*(self._host(host, judging) for host in plan.hosts)), dns.txt(f"_smtp._tls.{domain}")
         )
-        return Seen(domain, self._engine.clock.now(), connector, plan, tuple(hosts), rpt=rpt)
+        return Seen(domain, self._engine.clock.now(), connector, plan, tuple(hosts), rpt=rpt, brief=True)
 
     async def _fresh(self, plan: Plan) -> StsEvidence | None:
         kept = next((item for item in plan.evidence.sts if item.source is Source.CACHED), None)
@@ -195,12 +203,13 @@ class Analyzer:
 
     # ----------------------------------------------------------------------------------------------------- delivering
 
-    async def _outcome(self, gather: Gather, domain: str, connector: Connector, judging: _Judging) -> Outcome:
+    async def _outcome(self, plans: Mapping[Modes, Plans], domain: str, connector: Connector, judging: _Judging) -> Outcome:
         """Run delivery itself, on probes."""
         engine = self._engine
         sessions = Sessions(self._probes, judging, SessionLimits(messages_per_session=1))
+        planned = plans[connector.smtp_dane_mode, connector.mta_sts_mode]
         deliver = Deliver(
-            lambda message, domain: connector, Plans(gather), sessions, NoNotices(), engine.clock, engine.chance, engine.rules
+            lambda message, domain: connector, planned, sessions, NoNotices(), engine.clock, engine.chance, engine.rules
         )
         now = engine.clock.now()
         recipient = Recipient(f"{LOCAL_PART}@{domain}")
@@ -242,7 +251,7 @@ def outcome_of(connector: Connector, settled: Settled) -> Outcome:
             return Outcome(*modes, would, None, finding, host, ip, settled.attempts)
 
 
-async def _planned(gather: Gather, domain: str, connector: Connector) -> Plan:
+async def _planned(gather: GatheredOnce, domain: str, connector: Connector) -> Plan:
     return decide(connector, await gather.evidence(connector, domain, Wishes()), Wishes())
 
 

@@ -12,9 +12,11 @@ from typing import Any, Generic, TypeVar
 
 from sealroute.base.dnsdata import Answer, Mx, Tlsa
 from sealroute.base.dnssec import SignedAnswer
-from sealroute.policy.evidence import StsEvidence
+from sealroute.policy.connector import Connector
+from sealroute.policy.evidence import Evidence, StsEvidence
+from sealroute.policy.modes import Wishes
 from sealroute.ports import Resolver, Signatures
-from sealroute.services.gather import StsSource
+from sealroute.services.gather import Gather, StsSource, looked_at
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -31,6 +33,8 @@ class Once(Generic[K, V]):
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = asyncio.ensure_future(ask())
+        elif known.done():
+            return known.result()
         return await asyncio.shield(known)
 
     @property
@@ -92,6 +96,23 @@ class PoliciesOnce:
 
     async def evidence(self, domain: str, *, recheck: bool = False) -> StsEvidence:
         return await self._known.get(domain, lambda: self._policies.evidence(domain, recheck=recheck))
+
+    async def close(self) -> None:
+        """Give up what is under way."""
+        await self._known.cancel()
+
+
+class GatheredOnce:
+    """services/plan.Gathers: the evidence of one analysis, gathered once for all modes that look at the same things."""
+
+    def __init__(self, gather: Gather) -> None:
+        self._gather = gather
+        self.trusted = gather.trusted
+        self._known: Once[tuple[object, ...], Evidence] = Once()
+
+    async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence:
+        key = (*looked_at(connector, wishes), connector.use_mx_record, connector.smart_hosts, domain, recheck)
+        return await self._known.get(key, lambda: self._gather.evidence(connector, domain, wishes, recheck=recheck))
 
     async def close(self) -> None:
         """Give up what is under way."""

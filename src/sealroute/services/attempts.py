@@ -104,6 +104,14 @@ class Run:
         first = min(failed, key=lambda fate: fate.fate.value) if failed else None  # "deferred" sorts before "failed"
         self._write(at, host, first.finding if first else None, seen)
 
+    def looked(self, at: datetime, host: HostPlan, ip: str, opened: Opened, refused: Finding | None) -> None:
+        """A session was opened, EHLO said, and no message offered; `refused`: what the server had against us."""
+        session = opened.session
+        seen = _Seen(
+            ip, session.facts, opened.verdict, session.replies, connect_ms=session.connect_ms, tls_ms=session.tls_ms
+        )  # fmt: skip
+        self._write(at, host, refused, seen)
+
     def _write(self, at: datetime, host: HostPlan | None, finding: Finding | None, seen: _Seen) -> None:
         connector, plan = self.connector, self.plan
         requirement = host.requirement if host else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from sealroute.base.dnsdata import Answer
 from sealroute.ports import Resolver
+from sealroute.services.analysis.model import Analysis
 
 MAX_QUESTIONS = 200
 AT_ONCE = 20
@@ -48,6 +49,11 @@ class Compared:
         pairs = [pair for pair, counts in zip(zip(self.answers, self.believed, strict=True), counting, strict=True) if counts]
         said = {(answer.outcome, tuple(sorted(map(str, answer.records)))) for answer, _ in pairs}
         return len(said) > 1 or len({answer.security for answer, believed in pairs if believed}) > 1
+
+
+def questions_of(analysis: Analysis) -> tuple[Question, ...]:
+    """What decided an analysis, and where each policy is announced."""
+    return (*analysis.asked, *(("TXT", f"_mta-sts.{sts.domain}") for sts in analysis.seen.plan.evidence.sts))
 
 
 async def compare(witnesses: Sequence[Witness], questions: Sequence[Question]) -> tuple[Compared, ...]:

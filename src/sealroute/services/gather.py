@@ -53,9 +53,8 @@ class Gather:
     async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence:
         """Everything known about the way to a domain; `recheck` asks for the MTA-STS id once more [RFC 8461 §5]."""
         trusted = self.trusted()
-        look_tlsa = dane_mode(connector, wishes) is not SmtpDaneMode.NONE
+        look_tlsa, look_sts = looked_at(connector, wishes)
         names = (domain,) if connector.use_mx_record else connector.smart_hosts
-        look_sts = sts_mode(connector, wishes) is not MtaStsMode.NONE
         policy_domains = tuple(dict.fromkeys(map(_policy_domain, names))) if look_sts else ()
         hops, sts = await asyncio.gather(
             asyncio.gather(*(self._hop(connector, name, look_tlsa) for name in names)),
@@ -121,6 +120,11 @@ class Gather:
             if answer.failed or (answer.secure and answer.records):
                 break
         return tuple(lookups)
+
+
+def looked_at(connector: Connector, wishes: Wishes) -> tuple[bool, bool]:
+    """Whether the modes in force want TLSA records, and MTA-STS policies; nothing else of them changes what is gathered."""
+    return dane_mode(connector, wishes) is not SmtpDaneMode.NONE, sts_mode(connector, wishes) is not MtaStsMode.NONE
 
 
 def _bounded(answer: Answer[str]) -> Answer[str]:

@@ -12,15 +12,24 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from sealroute.policy.connector import Connector
 from sealroute.policy.decide import Plan, decide
+from sealroute.policy.evidence import Evidence
 from sealroute.policy.modes import Wishes
-from sealroute.services.gather import Gather
 
 MAX_PLANS = 20_000
 
 Key = tuple[str, datetime | None, str, str, bool, bool]
+
+
+class Gathers(Protocol):
+    """services/gather, as plans need it."""
+
+    @property
+    def trusted(self) -> Callable[[], bool]: ...
+    async def evidence(self, connector: Connector, domain: str, wishes: Wishes, *, recheck: bool = False) -> Evidence: ...
 
 
 @dataclass(slots=True)
@@ -32,7 +41,7 @@ class _Kept:
 class Plans:
     """The plans in use, by connector, domain and wishes."""
 
-    def __init__(self, gather: Gather, max_plans: int = MAX_PLANS) -> None:
+    def __init__(self, gather: Gathers, max_plans: int = MAX_PLANS) -> None:
         self._gather = gather
         self.made: Callable[[Connector, Plan], None] | None = None
         """Hears of every plan newly made; must be quick."""

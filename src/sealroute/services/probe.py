@@ -45,7 +45,8 @@ class Probe:
 class ProbeLimits:
     """Bounds, so that nobody is bothered more than needed."""
 
-    at_once: int = 50
+    at_once: int = 400
+    """A connection that waits for a silent server costs nothing but its place."""
     per_address: int = 2
     max_age_seconds: float = 300.0
     kept: int = 20_000
@@ -79,7 +80,7 @@ class Probes:
         now = asyncio.get_running_loop().time()
         known = self._known.get(target)
         if known is not None and now - known[0] < self._limits.max_age_seconds and not known[1].cancelled():
-            return await asyncio.shield(known[1])
+            return known[1].result() if known[1].done() else await asyncio.shield(known[1])
         task = asyncio.ensure_future(self._dial(target))
         task.add_done_callback(lambda done: self._forget_error(target, done))
         self._known[target] = (now, task)

@@ -64,7 +64,7 @@ class Sessions:
 
     def __init__(self, dialer: Dialer, judge: Judge, limits: SessionLimits | None = None) -> None:
         self._dialer = dialer
-        self._judge = judge
+        self.judge = judge
         self._limits = limits or SessionLimits()
         self._idle: dict[Key, list[Opened]] = {}
         self._by_age: OrderedDict[int, Opened] = OrderedDict()
@@ -129,7 +129,7 @@ class Sessions:
             return NotOpened(session.finding, replies=session.replies, connect_ms=session.connect_ms)
         self.opened += 1
         try:
-            verdict = self._judge(requirement, session.facts)
+            verdict = self.judge(requirement, session.facts)
         except BaseException:
             self._quit(session)
             raise

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from sealroute.base.errors import SealrouteError
@@ -20,8 +20,9 @@ from sealroute.policy.connector import Connector
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.proto.tlsrpt.txt import RptStatus, parse_txt
-from sealroute.services.analysis.model import Analysis, Modes, Status, Would
+from sealroute.services.analysis.model import Analysis, Modes, Status, Would, few
 from sealroute.services.analyze import Analyzer
+from sealroute.services.compare_resolvers import Compared, Witness, compare, questions_of
 
 _D, _S = SmtpDaneMode, MtaStsMode
 USUAL: Modes = (_D.OPPORTUNISTIC, _S.OPPORTUNISTIC)
@@ -70,6 +71,34 @@ class Row:
     todo: str = ""
     """The first advice for the recipient's side, of an error if there is one."""
     took_seconds: float = 0.0
+    connector: str = ""
+    """Through which the domain's mail goes."""
+    dane_mode_asked: str = ""
+    sts_mode_asked: str = ""
+    """With `dane_mode_asked` the modes in question."""
+    resolvers_differ: str = ""
+    """With several resolvers: the questions that they do not answer alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One domain (in compared form), and how its mail goes."""
+
+    domain: str
+    connector: Connector
+    asked: Modes
+    """The modes in question."""
+
+    def answered_by(self, row: Row) -> bool:
+        """Whether a row that was kept says what is wanted now."""
+        asked = tuple(mode.value for mode in self.asked)
+        return (row.connector, (row.dane_mode_asked, row.sts_mode_asked)) == (self.connector.name, asked)
+
+    @property
+    def parent(self) -> str:
+        """What it shares with neighbours; those directly below a top-level domain share nothing but it."""
+        parent = self.domain.partition(".")[2]
+        return parent if "." in parent else self.domain
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +113,24 @@ class SurveyLimits:
 
 
 async def survey(
-    analyzer: Analyzer, domains: Iterable[str], connector: Connector, asked: Modes, limits: SurveyLimits | None = None
+    analyzer: Analyzer, domains: Iterable[Wanted], limits: SurveyLimits | None = None, witnesses: Sequence[Witness] = ()
 ) -> AsyncIterator[Row]:
-    """A row for each domain (in compared form), in the order in which they are done."""
+    """A row for each domain, in the order in which they are done; `witnesses` are resolvers to be compared."""
     limits = limits or SurveyLimits()
     parents: dict[str, asyncio.Semaphore] = {}
     waiting = iter(domains)
     running: set[asyncio.Task[Row]] = set()
 
-    async def one(domain: str) -> Row:
-        parent = domain.partition(".")[2]
-        # Neighbours directly below a top-level domain share nothing but it.
-        room = parents.setdefault(parent if "." in parent else domain, asyncio.Semaphore(limits.per_parent))
-        async with room:
-            return await _row(analyzer, domain, connector, asked, limits.seconds)
+    async def one(wanted: Wanted) -> Row:
+        async with parents.setdefault(wanted.parent, asyncio.Semaphore(limits.per_parent)):
+            row = await _row(analyzer, wanted, limits.seconds, witnesses)
+            dane, sts = (mode.value for mode in wanted.asked)
+            return replace(row, connector=wanted.connector.name, dane_mode_asked=dane, sts_mode_asked=sts)
 
     try:
         while True:
-            while len(running) < limits.at_once and (domain := next(waiting, None)) is not None:
-                running.add(asyncio.ensure_future(one(domain)))
+            while len(running) < limits.at_once and (wanted := next(waiting, None)) is not None:
+                running.add(asyncio.ensure_future(one(wanted)))
             if not running:
                 return
             done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -114,16 +142,25 @@ async def survey(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def _row(analyzer: Analyzer, domain: str, connector: Connector, asked: Modes, seconds: float) -> Row:
+async def _row(analyzer: Analyzer, wanted: Wanted, seconds: float, witnesses: Sequence[Witness]) -> Row:
+    domain, asked = wanted.domain, wanted.asked
     modes = tuple(dict.fromkeys((asked, USUAL, STRICT_DANE, STRICT_STS)))
+    differ = ""
     try:
         async with asyncio.timeout(seconds):
-            analysis = await analyzer.run(domain, connector, asked=(asked,), modes=modes, chain_of_trust=False)
+            analysis = await analyzer.run(domain, wanted.connector, asked=(asked,), modes=modes, chain_of_trust=False)
+            if witnesses:
+                differ = _differences(await compare(witnesses, questions_of(analysis)))
     except TimeoutError:
         return Row(domain, "", Standing.UNKNOWN, False, sentence=f"not finished within {seconds:g} s", took_seconds=seconds)
     except SealrouteError as error:
         return Row(domain, "", Standing.UNKNOWN, False, sentence=str(error))
-    return row_of(analysis)
+    return replace(row_of(analysis), resolvers_differ=differ)
+
+
+def _differences(compared: Sequence[Compared]) -> str:
+    names = [" ".join(item.question) for item in compared if item.differs]
+    return ", ".join(few(names))
 
 
 def row_of(analysis: Analysis) -> Row:
@@ -190,6 +227,8 @@ class Summary:
     tls_rpt: int
     causes: tuple[tuple[str, str, int], ...]
     """(keyword, side, how many) of what holds mail under Opportunistic, the most frequent first."""
+    differ: int = 0
+    """How many domains the resolvers do not agree about."""
 
 
 def summary_of(rows: Sequence[Row]) -> Summary:
@@ -200,4 +239,5 @@ def summary_of(rows: Sequence[Row]) -> Summary:
         tuple((standing, counted[standing]) for standing in Standing),
         sum(row.tls_rpt for row in rows),
         tuple((reason, side, count) for (reason, side), count in causes.most_common()),
+        sum(bool(row.resolvers_differ) for row in rows),
     )

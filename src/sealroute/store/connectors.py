@@ -28,6 +28,9 @@ from sealroute.store.exceptions import end_of_connector, load_in_force
 from sealroute.store.schema import connector as table
 from sealroute.store.schema import connector_change, connector_move, organization
 
+VALIDATE = "Validate"
+"""The action under which a validation's tasks stand in the audit."""
+
 
 def utc_now() -> datetime:
     """The wall clock; connectors are stamped with it, whatever time the queue keeps."""
@@ -91,6 +94,25 @@ class SqlConnectors:
             if row is None:
                 raise OperatorError.one("Identity", f"there is no connector with GUID {guid}.")
             remove_from(connection, row, actor, self._now())
+
+    def validated(self, seen: Connector, after: Connector, record: Mapping[str, Any], actor: str) -> None:
+        """Keep what a validation of the connector `seen` came to; raises OperatorError when it has changed meanwhile."""
+        now = self._now()
+        with self._database.write() as connection:
+            if find_in(connection, seen.organization, seen.guid) != seen:
+                raise OperatorError.one("Identity", f"connector {seen.name!r} was changed or removed meanwhile.")
+            replace_in(connection, seen, replace(after, when_created=seen.when_created, when_changed=now), actor)
+            about = (seen.organization, seen.guid, seen.name)
+            note_change(connection, about, actor, now, VALIDATE, (None, record))
+
+    def last_validation(self, organization: str, guid: str) -> Mapping[str, Any] | None:
+        """What `validated` kept last; None when the connector was never validated."""
+        change = connector_change.c
+        query = select(change.after).where(
+            change.organization == organization, change.connector_guid == guid, change.action == VALIDATE
+        )
+        with self._database.read() as connection:
+            return _mapping(connection.scalar(query.order_by(change.id.desc()).limit(1)))
 
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         """The newest first."""

@@ -111,9 +111,9 @@ connector_change = Table(
     Column("connector_name", String(64), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("actor", String(256), nullable=False),
-    Column("action", String(16), nullable=False),  # New, Set, Remove, NewException, EndException, ...Move
+    Column("action", String(16), nullable=False),  # New, Set, Remove, Validate, NewException, EndException, ...Move
     Column("before", Text),  # the parameters, or the exception; null for New
-    Column("after", Text),  # the same; null for Remove
+    Column("after", Text),  # the same; null for Remove; for Validate the tasks
     Index("ix_connector_change_organization", "organization", "id"),
 )
 

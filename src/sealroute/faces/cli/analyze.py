@@ -1,8 +1,8 @@
 """`sealroute analyze DOMAIN...`: what delivery would do with mail for a domain now, under each mode, and why; sends none.
 
 Exit codes: 0 mail would be delivered under the modes in question, at every domain; 1 it would be held or returned somewhere;
-2 unusable input.  The modes in question are those of `--dane-mode` and `--sts-mode`, else the connector's own, which are
-Opportunistic unless one is named.
+2 unusable input.  The modes in question are those of `--dane-mode` and `--sts-mode`, else those of the connector
+that the domain's mail goes through.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ def analyze(
     source: options.Input = None,
     state: options.StateFile = None,
     csv: options.Csv = "",
-    at_once: options.AtOnce = 30,
+    at_once: options.AtOnce = 60,
     as_json: screen.JsonFlag = False,
 ) -> None:
     """Say what delivery would do with mail for a domain now, under each mode, and why. Sends no mail.
 
     Exit status 0: it would be delivered under the modes in question; 1: held or returned. These are --dane-mode and --sts-mode,
-    else the connector's own, else Opportunistic.
+    else those of the connector that the domain's mail goes through.
     """
     context: Context = ctx.obj
     if explain is not None:
@@ -90,18 +90,16 @@ def analyze(
         show_explained(explain, as_json=as_json)
         return
     if source is not None:
-        if domains or from_trace or resolver:
-            raise OperatorError.one("--input", "domains come from it alone.", "Leave DOMAIN, --from-trace and --resolver out.")
-        raise typer.Exit(
-            _bulk(context, (source, connector, dane_mode, sts_mode), (state, csv, html), (at_once, timeout), as_json)
-        )
+        if domains or from_trace:
+            raise OperatorError.one("--input", "domains come from it alone.", "Leave DOMAIN and --from-trace out.")
+        from sealroute.faces.cli.survey import Bulk, run_bulk
+
+        bulk = Bulk(source, connector, dane_mode, sts_mode, _resolvers(resolver), state, csv, html, at_once, timeout)
+        raise typer.Exit(run_bulk(context, bulk, as_json=as_json))
     if state is not None or csv:
         raise OperatorError.one("--state, --csv", "they go with --input.", "Leave them out, or give --input.")
     targets = _targets(context, domains or [], connector, from_trace)
-    resolvers = tuple(resolver or ())
-    if len(resolvers) > MAX_RESOLVERS:
-        raise OperatorError.one("--resolver", f"{len(resolvers)} are too many.", f"Give at most {MAX_RESOLVERS}.")
-    wanted = Wanted(targets, dane_mode, sts_mode, resolvers, timeout)
+    wanted = Wanted(targets, dane_mode, sts_mode, _resolvers(resolver), timeout)
     reports = asyncio.run(_run(context, wanted))
     if html is not None:
         _write_html(html, reports)
@@ -110,6 +108,13 @@ def analyze(
 
 
 # ---------------------------------------------------------------------------------------------------------- what is asked
+
+
+def _resolvers(given: list[str] | None) -> tuple[str, ...]:
+    resolvers = tuple(dict.fromkeys(given or ()))
+    if len(resolvers) > MAX_RESOLVERS:
+        raise OperatorError.one("--resolver", f"{len(resolvers)} are too many.", f"Give at most {MAX_RESOLVERS}.")
+    return resolvers
 
 
 def _targets(context: Context, domains: Sequence[str], connector: str | None, from_trace: str | None) -> tuple[Target, ...]:
@@ -127,32 +132,10 @@ def _targets(context: Context, domains: Sequence[str], connector: str | None, fr
         names = list(dict.fromkeys(compared_form(name.rpartition("@")[2]) for name in domains))
     except InputError as error:
         raise OperatorError.one("DOMAIN", f"{error}.") from None
-    return tuple(Target(name, _connector(context, connector, name)) for name in names)
+    from sealroute.faces.cli.analyze_connectors import Connectors
 
-
-def _connector(context: Context, identity: str | None, domain: str) -> Connector:
-    """The connector named, with the exception in force for the domain; without a name the default one."""
-    if identity is None:
-        return context.default_connector
-    from sealroute.services import configure, exempt
-
-    found = configure.find(context.connectors, context.organization, identity)
-    return exempt.in_force(context.exceptions, found, domain, context.now())
-
-
-def _bulk(
-    context: Context,
-    asked: tuple[str, str | None, SmtpDaneMode | None, MtaStsMode | None],
-    files: tuple[Path | None, str, Path | None],
-    limits: tuple[int, float | None],
-    as_json: bool,
-) -> int:
-    from sealroute.faces.cli.survey import Bulk, run_bulk
-
-    source, identity, dane, sts = asked
-    connector = _connector(context, identity, "")
-    modes = (dane or connector.smtp_dane_mode, sts or connector.mta_sts_mode)
-    return run_bulk(context, Bulk(source, connector, modes, *files, *limits), as_json=as_json)
+    connectors = Connectors(context, connector)
+    return tuple(Target(name, connectors.of(name)) for name in names)
 
 
 # ------------------------------------------------------------------------------------------------------------ running it
@@ -165,7 +148,7 @@ async def _run(context: Context, wanted: Wanted) -> list[Report]:
         analyzer, canary, resolver = await stack.enter_async_context(
             open_analyzer(context.settings, step_seconds=wanted.step_seconds)
         )
-        witnesses = _witnesses(wanted, resolver, believed=canary.trusted(), why_not=canary.why_not())
+        witnesses = witnesses_of(wanted.resolvers, resolver, canary, wanted.step_seconds)
         for witness in witnesses[1:]:
             stack.push_async_callback(witness.resolver.close)
 
@@ -176,25 +159,24 @@ async def _run(context: Context, wanted: Wanted) -> list[Report]:
         return list(await asyncio.gather(*map(one, wanted.targets)))
 
 
-def _witnesses(wanted: Wanted, ours: Any, *, believed: bool, why_not: str) -> tuple[Witness, ...]:
-    if not wanted.resolvers:
+def witnesses_of(resolvers: Sequence[str], ours: Any, canary: Any, step_seconds: float | None) -> tuple[Witness, ...]:
+    """Our own resolver first, then those named; the caller closes all but the first.  None when none is named."""
+    if not resolvers:
         return ()
     from sealroute.services.compare_resolvers import Witness
 
     open_witness: Any = import_module("sealroute.parts").open_witness
-    others = (open_witness(address, wanted.step_seconds) for address in dict.fromkeys(wanted.resolvers))
-    return (Witness("ours", ours, believed, why_not), *others)
+    others = (open_witness(address, step_seconds) for address in resolvers)
+    return (Witness("ours", ours, canary.trusted(), canary.why_not()), *others)
 
 
 async def _report(analyzer: Analyzer, target: Target, wanted: Wanted, witnesses: tuple[Witness, ...]) -> Report:
-    from sealroute.services.compare_resolvers import compare
+    from sealroute.services.compare_resolvers import compare, questions_of
 
     connector = target.connector
     modes = (wanted.dane_mode or connector.smtp_dane_mode, wanted.sts_mode or connector.mta_sts_mode)
     analysis = await analyzer.run(target.domain, connector, asked=(modes,))
-    evidence = analysis.seen.plan.evidence
-    questions = (*analysis.asked, *(("TXT", f"_mta-sts.{sts.domain}") for sts in evidence.sts))
-    compared = await compare(witnesses, questions) if witnesses else ()
+    compared = await compare(witnesses, questions_of(analysis)) if witnesses else ()
     if not target.recorded:
         return Report(analysis, witnesses, compared)
     return Report(analysis, witnesses, compared, _changes(analysis, target), str(target.recorded[-1].get("at", "")))

@@ -11,7 +11,11 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 
 Domains = Annotated[list[str] | None, typer.Argument(metavar="[DOMAIN]...", help="Recipient domains.", show_default=False)]
 ConnectorOption = Annotated[
-    str | None, typer.Option(help="As mail through this connector (name or GUID) meets it: its modes, routing, TlsSettings.")
+    str | None,
+    typer.Option(
+        help="As mail through this connector (name or GUID) meets it: its modes, routing, TlsSettings. Else, for each "
+        "domain, the connector that its mail goes through."
+    ),
 ]
 DaneMode = Annotated[
     SmtpDaneMode | None, typer.Option(case_sensitive=False, help="The SmtpDaneMode in question.", show_default=False)
@@ -45,4 +49,4 @@ StateFile = Annotated[
     Path | None, typer.Option(metavar="FILE", help="With --input: keep finished domains here, and do only what is left.")
 ]
 Csv = Annotated[str, typer.Option(metavar="FILE|-", help="With --input: write a row per domain as CSV.", show_default=False)]
-AtOnce = Annotated[int, typer.Option(min=1, max=200, help="With --input: domains at a time.")]
+AtOnce = Annotated[int, typer.Option(min=1, max=500, help="With --input: domains at a time.")]

@@ -19,7 +19,7 @@ from sealroute.base.times import rfc3339
 from sealroute.faces.cli.cmdlets import UNUSABLE_INPUT, CliContext
 from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
-from sealroute.faces.cli.connector_validate import validate_connector
+from sealroute.faces.cli.connector_validate import show_last_validation, validate_connector
 from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report, text_of
 from sealroute.policy.choose import choose
 from sealroute.policy.parameters import Given, Verb
@@ -116,9 +116,21 @@ def _carry_out(context: CliContext, plan: configure.Plan, fmt: Format, what_if: 
 
 @app.command("get")
 @_told
-def get(ctx: typer.Context, identity: IdentityArgument, output: OutputOption = None, as_json: JsonOption = False) -> None:
+def get(
+    ctx: typer.Context,
+    identity: IdentityArgument,
+    validation_tasks: Annotated[
+        bool, typer.Option("--validation-tasks", help="Show what its last validation came to, task by task.")
+    ] = False,
+    output: OutputOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show one connector."""
-    context, fmt = _context(ctx), choose_format(output, as_json, Format.LIST)
+    context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE if validation_tasks else Format.LIST)
+    if validation_tasks:
+        connector = configure.find(context.connectors, context.organization, identity)
+        show_last_validation(context, connector, fmt)
+        return
     show_connectors([configure.find(context.connectors, context.organization, identity)], fmt, single=True)
 
 
@@ -150,7 +162,13 @@ def validate(
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a test mail through a connector and show each step; exit code 1 when it does not get through."""
+    """Send a test mail through a connector, open its other next hops, and show each task.
+
+    Exit status 1 when a mail does not get through, or no mail could go over one of the next hops.  The tasks are kept:
+    `sealroute connector get IDENTITY --validation-tasks`.  JSON: Connector, At, IsValidated, Recipients (Recipient,
+    IsDelivered, Sentence), WithoutWay (next hops and hosts that cannot be used), Tasks (TaskName, Status: Succeeded, Failed or
+    NotApplicable, IsTaskSuccessful, Domain, Recipient, Target, Detail; of a failure also Code, Reason, Sentence, Side, Fix).
+    """
     fmt = choose_format(output, as_json, Format.TABLE)
     raise typer.Exit(validate_connector(_context(ctx), identity, recipient or (), fmt))
 

@@ -3,14 +3,16 @@
 Get shows one connector as a list and several as a table; New shows the connector it made; Set and Remove show what changed.
 A connector in test mode is hidden from Get unless it is asked for by name or with -IncludeTestModeConnectors.
 
-Validate sends a test mail through delivery's own engine and keeps the result with its time (connector_validate).
+Validate sends a test mail through delivery's own engine, opens every other next hop, and keeps the tasks with their time
+(connector_validate); Get shows them again with -ValidationTasks.
 """
 
 from __future__ import annotations
 
+from sealroute.base.errors import OperatorError
 from sealroute.faces.cli.cmdlets import Bound, CliContext, Cmdlet, CmdletParameter, Takes, confirmed, register
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
-from sealroute.faces.cli.connector_validate import validate_connector
+from sealroute.faces.cli.connector_validate import show_last_validation, validate_connector
 from sealroute.faces.cli.output import Format, warn
 from sealroute.policy.parameters import Verb, accepted_by
 from sealroute.services import configure
@@ -71,6 +73,12 @@ def _carry_out(plan: configure.Plan, bound: Bound, context: CliContext, question
 
 def _get(bound: Bound, context: CliContext) -> int:
     identity = bound.get("Identity")
+    if bound.on("ValidationTasks"):
+        if not identity:
+            raise OperatorError.one("ValidationTasks", "it shows one connector's.", "Give its Identity.")
+        connector = configure.find(context.connectors, context.organization, identity)
+        show_last_validation(context, connector, bound.format(Format.TABLE))
+        return 0
     if identity:
         found = [configure.find(context.connectors, context.organization, identity)]
     else:
@@ -102,13 +110,14 @@ CMDLETS = (
         (
             _identity(required=False),
             CmdletParameter("IncludeTestModeConnectors", "Show those in test mode as well.", Takes.FLAG),
+            CmdletParameter("ValidationTasks", "Show what the connector's last validation came to, task by task.", Takes.FLAG),
         ),
         _get,
     ),
     Cmdlet("Remove-OutboundConnector", "Remove an outbound connector.", (_identity(required=True),), _remove, changes=True),
     Cmdlet(
         "Validate-OutboundConnector",
-        "Send a test mail through a connector and show each step.",
+        "Send a test mail through a connector, open its other next hops, and show each task.",
         (
             _identity(required=True),
             CmdletParameter("Recipients", "Who gets the test mail; else the connector's ValidationRecipients.", Takes.LIST),

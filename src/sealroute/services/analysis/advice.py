@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sealroute.base.certs import Certificate
+from sealroute.base.certs import known_certificate
 from sealroute.proto.dane.records import Matching, Selector, Usage
 from sealroute.proto.mtasts.policy import StsMode
 from sealroute.services.analysis.model import Publish
@@ -29,7 +29,7 @@ NEXT_KEY = (
 
 def tlsa(base: str, port: int, chain: Sequence[bytes]) -> Publish:
     """The `3 1 1` record for the key presented; `3 0 1` where the key cannot be cut out of the certificate."""
-    leaf = Certificate(chain[0])
+    leaf = known_certificate(chain[0])
     if leaf.spki is None:
         return _tlsa(base, port, (Usage.DANE_EE, Selector.CERT, Matching.SHA2_256), hashlib.sha256(leaf.der).hexdigest())
     return _tlsa(base, port, (Usage.DANE_EE, Selector.SPKI, Matching.SHA2_256), hashlib.sha256(leaf.spki).hexdigest())

@@ -183,6 +183,8 @@ class Seen:
     """The `_smtp._tls` TXT answer."""
     fresh_sts: StsEvidence | None = None
     """MTA-STS as somebody finds it who has never heard of the domain; None when the policy in force is just fetched."""
+    brief: bool = False
+    """Many domains at once: what is only for show, and would bring no advice, is left out of the checks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,9 +72,13 @@ _ROWS = """
 ## Many domains
 
 `--input` reads domains or mail addresses, one per line, or the column `domain` of a CSV file; `-` is standard input. At most
-20 000. So many are analysed at a time as `--at-once` says, at most 10 below one parent domain and two connections per
-address; a server that many domains share is dialled once. With `--state FILE` every finished domain is kept, and the same
-command does what is left when it is run again; what is kept is as old as its `at`.
+20 000. Each is analysed through the connector that its mail goes through, or through that of `--connector`.
+
+So many are analysed at a time as `--at-once` says, at most 10 below one parent domain and two connections per address; a
+server that many domains share is dialled once. Servers that do not answer are waited for side by side; `--timeout` bounds
+each look-up, connection and reply. With `--resolver` the questions that decided are asked of those resolvers, too. With
+`--state FILE` every finished domain is kept, and the same command does what is left when it is run again; what is kept is as
+old as its `at`.
 
 Each domain has a standing, the first that fits:
 
@@ -87,8 +91,8 @@ Each domain has a standing, the first that fits:
 | `sts-testing` | an MTA-STS policy in testing mode |
 | `neither` | none of these |
 
-`--csv` has a column per field, and `--json` gives `summary` (`total`, `standings`, `tlsRpt`, `causes`) and `domains`, a list of
-objects with the same fields:
+`--csv` has a column per field, and `--json` gives `summary` (`total`, `standings`, `tlsRpt`, `causes`, `resolversDiffer`) and
+`domains`, a list of objects with the same fields:
 
 | field | meaning |
 |---|---|
@@ -100,6 +104,8 @@ objects with the same fields:
 | `reason`, `code`, `sentence`, `side` | what holds mail under Opportunistic, else what stands against Mandatory DANE |
 | `todo` | the first advice |
 | `took_seconds` | how long it took |
+| `connector`, `dane_mode_asked`, `sts_mode_asked` | through which connector, and the modes in question |
+| `resolvers_differ` | with `--resolver`: the questions that the resolvers do not answer alike |
 """
 _HEAD = """\
 # The analysis
@@ -114,7 +120,8 @@ An MTA-STS policy that delivery has kept counts as it does for delivery, and not
 
 Exit codes: 0 mail would be delivered under the modes in question, at every domain named; 1 it would be held or returned at one
 of them; 2 input that cannot be used. The modes in question are those of `--dane-mode` and `--sts-mode`; what is not given is
-the connector's, and without `--connector` Opportunistic.
+those of the connector that the domain's mail goes through, unless `--connector` names one (`(default)` is what applies where no
+connector matches).
 
 This page is printed from the code (`src/sealroute/services/analysis/reference.py`) by `make docs`.
 """

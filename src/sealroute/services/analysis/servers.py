@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sealroute.base.certs import Certificate
+from sealroute.base.certs import Certificate, known_certificate
 from sealroute.base.chain import TrustRoots, verify_pkix
 from sealroute.policy.reasons import Finding, Side
 from sealroute.policy.requirement import HandshakeFacts
@@ -61,7 +61,9 @@ def server_check(seen: Seen, server: Server, roots: TrustRoots) -> Check:
         return Check("server", Status.ERROR, title, finding.words(), whose_of(finding), finding.reason.facts.fix)
     children = [_starttls(probe.facts)]
     if probe.facts.encrypted:
-        children += [_tls(probe.facts), _certificate(probe.facts), _pkix(probe.facts, server.host, roots), *_judged(server)]
+        children += [_tls(probe.facts), _certificate(probe.facts, brief=seen.brief), *_judged(server)]
+        if not seen.brief:
+            children.insert(3, _pkix(probe.facts, server.host, roots))
     if probe.refused is not None:
         children.append(_refused(probe.refused))
     took = f"connected in {probe.connect_ms:.0f} ms" if probe.connect_ms is not None else ""
@@ -102,11 +104,17 @@ def _tls(facts: HandshakeFacts) -> Check:
     return Check("tls", Status.OK, "TLS", said)
 
 
-def _certificate(facts: HandshakeFacts) -> Check:
-    """The chain as presented; dates are worth a warning, since they count for usage 2, MTA-STS and TlsSettings only."""
+def _certificate(facts: HandshakeFacts, *, brief: bool) -> Check:
+    """The chain as presented, `brief` without its lines.
+
+    Dates are worth a warning only, since they count for usage 2, MTA-STS and TlsSettings alone.
+    """
     if not facts.chain:
         return Check("certificate", Status.ERROR, "Certificate", "none presented", advice="Install a certificate.")
-    chain = [Certificate(der) for der in facts.chain]
+    if brief:
+        dates = _dates(known_certificate(facts.chain[0]), facts.at)
+        return Check("certificate", dates[0], "Certificate", dates[1], advice=_RENEW if dates[0] is not Status.OK else "")
+    chain = [known_certificate(der) for der in facts.chain]
     lines: list[str] = []
     for depth, certificate in enumerate(chain[:MAX_CERTIFICATES]):
         lines += _certificate_lines(depth, certificate)
@@ -116,8 +124,11 @@ def _certificate(facts: HandshakeFacts) -> Check:
     names = ", ".join(few(leaf.dns_names or leaf.common_names)) or leaf.subject or "nobody"
     dates = _dates(leaf, facts.at)
     said = f"for {names}; {dates[1]}" if dates[1] else f"for {names}"
-    advice = "Renew the certificate with the same key: a 3 1 1 record then stays right." if dates[0] is not Status.OK else ""
+    advice = _RENEW if dates[0] is not Status.OK else ""
     return Check("certificate", dates[0], "Certificate", said, advice=advice, facts=tuple(lines))
+
+
+_RENEW = "Renew the certificate with the same key: a 3 1 1 record then stays right."
 
 
 def _certificate_lines(depth: int, certificate: Certificate) -> list[str]:
