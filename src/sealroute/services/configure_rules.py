@@ -192,7 +192,9 @@ def _read(stores: Stores, values: Mapping[str, Any], number: int) -> TransportRu
         if parameter is None:
             there[name] = value
         elif value is not None and parameter.name not in ("RuleVersion", "WhenCreatedUTC", "WhenChangedUTC", "Organization"):
-            there[parameter.name] = _plain(value, many=parameter.kind.many)
+            if parameter.name in there:
+                raise OperatorError.one(parameter.name, "it is given twice.")
+            there[parameter.name] = str(value) if value is True or value is False else _plain(value, many=parameter.kind.many)
     guid = str(there.pop("Guid", "") or uuid4()).strip("{}").lower()
     there.setdefault("Priority", number)
     reading = read_record(there, guid=guid, organization=stores.organization)

@@ -15,6 +15,7 @@ from sealroute.policy.connector_rules import check as check_connector
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.transport.apply import Hit, apply_rules
 from sealroute.policy.transport.match import YES
+from sealroute.policy.transport.patterns import MAX_ALL_WORDS_CHARACTERS
 from sealroute.policy.transport.rule import CONDITION_FIELDS, MAX_RULES, Conditions, RuleMode, TransportRule
 
 MAX_NAME_CHARACTERS = 64
@@ -25,7 +26,8 @@ _GUID = re.compile(r"\{?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}?", re.IGNORE
 SENTENCES = (
     f"Name: not empty, at most {MAX_NAME_CHARACTERS} printable characters, not a GUID; unique without regard to case.",
     f"Comments: at most {MAX_COMMENTS_CHARACTERS} characters; required with AllowWeaker.",
-    f"Lists: at most {MAX_ITEMS} entries. An organisation has at most {MAX_RULES} rules.",
+    f"Lists: at most {MAX_ITEMS} entries; the words of one condition at most {MAX_ALL_WORDS_CHARACTERS} characters together.",
+    f"An organisation has at most {MAX_RULES} rules; priorities are 0, 1, 2, ... without gaps.",
     "A header field is named exactly when words or patterns are given for it.",
     "A rule does something: it routes, demands, or stops the processing.",
     "SmtpDaneMode and MtaStsMode None and ReportOnly are refused without AllowWeaker: they can raise nothing.",
@@ -82,6 +84,9 @@ def _own(rule: TransportRule) -> Iterator[Problem]:
             value = getattr(conditions, field)
             if isinstance(value, tuple) and len(value) > MAX_ITEMS:
                 yield Problem(_spoken(prefix, field), f"it has {len(value)} entries.", f"At most {MAX_ITEMS} are allowed.")
+            elif field.endswith("contains_words") and (total := sum(map(len, value))) > MAX_ALL_WORDS_CHARACTERS:
+                fix = f"At most {MAX_ALL_WORDS_CHARACTERS} are allowed; make two rules of it."
+                yield Problem(_spoken(prefix, field), f"its words have {total} characters together.", fix)
 
 
 def _raises_nothing(rule: TransportRule) -> Iterator[Problem]:

@@ -44,6 +44,7 @@ class MessageFacts:
         self.envelope_sender = sender
         self.size_bytes: int | None = size_bytes
         self._content = content
+        self._headers: dict[str, Seen] = {}
 
     @classmethod
     def of(cls, message: Message) -> MessageFacts:
@@ -60,6 +61,12 @@ class MessageFacts:
 
     def header(self, name: str) -> Seen:
         """All fields of that name; a long value that was folded is read with and without the blanks of its folds."""
+        seen = self._headers.get(name)
+        if seen is None:
+            seen = self._headers[name] = self._read_header(name)
+        return seen
+
+    def _read_header(self, name: str) -> Seen:
         found = values(self._head, name)
         lost = frozenset() if all(value.whole for value in found) else frozenset({Unseen.ENCODING})
         differ = any(value.text != value.joined for value in found)

@@ -12,7 +12,13 @@ from sealroute.base.errors import InputError
 from sealroute.policy import parameter_kinds as kinds
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.parameter_kinds import Kind, choice, parse_boolean, parse_whole
-from sealroute.policy.transport.patterns import MAX_PATTERN_CHARACTERS, MAX_WORD_CHARACTERS, compiled
+from sealroute.policy.transport.patterns import (
+    MAX_PATTERN_CHARACTERS,
+    MAX_PATTERN_STEPS,
+    MAX_WORD_CHARACTERS,
+    compiled,
+    pattern_cost,
+)
 from sealroute.policy.transport.rule import RuleMode, RuleState, SenderAddressLocation
 
 MAX_SIZE = 1 << 40
@@ -39,6 +45,8 @@ def parse_regex(text: str) -> str:
         # Most likely a list was split at the comma of `{1,3}`.
         raise InputError(f"{text!r} has a brace without the other: a pattern with a comma in it stands in quotes")
     compiled(text)
+    if pattern_cost(text) > MAX_PATTERN_STEPS:
+        raise InputError(f"{text!r} compiles to {pattern_cost(text)} steps, more than {MAX_PATTERN_STEPS}")
     return text
 
 

@@ -3,8 +3,7 @@
 *Unknown is never absent*, here too: a word that was not found in a text of which part could not be read is not absent from
 it.  What an unknown means for the message is decided in policy/transport/apply.
 
-Bounded: all conditions of all rules together look at so many characters of one message (`Work`); what would come after that
-is unknown.
+Bounded: all conditions of all rules together may spend so much on one message (`Work`); what would come after that is unknown.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from sealroute.base.errors import InputError
 from sealroute.base.names import address_domain
 from sealroute.base.unseen import Unseen
 from sealroute.policy.transport.facts import MessageFacts, Seen
-from sealroute.policy.transport.patterns import PATTERN_COST, contains_word, matches_pattern
+from sealroute.policy.transport.patterns import has_word, matches_pattern, pattern_cost, words_cost
 from sealroute.policy.transport.rule import Conditions, SenderAddressLocation, TransportRule
 
-WORK_CHARACTERS = 64 * 1024 * 1024
-"""What the rules may look at for one message; a pattern counts PATTERN_COST times."""
+WORK_UNITS = 32 * 1024 * 1024
+"""What all rules together may spend on one message: a quarter of a second where everything goes worst."""
 
 
 class Truth(Enum):
@@ -46,23 +45,16 @@ YES, NO = Judged(Truth.YES), Judged(Truth.NO)
 
 
 class Work:
-    """How much of one message may still be looked at, and what was found: between its groups only the domain differs."""
+    """How much may still be spent on one message, and what was found: between its groups only the domain differs."""
 
-    def __init__(self, characters: int = WORK_CHARACTERS) -> None:
-        self._left = characters
-        self._folded: dict[str, str] = {}
+    def __init__(self, units: int = WORK_UNITS) -> None:
+        self._left = units
         self.known: dict[tuple[int, str], Judged] = {}
         """By identity of the conditions, which live as long as the rules, and name."""
 
-    def allow(self, characters: int) -> bool:
-        self._left -= characters
+    def allow(self, units: int) -> bool:
+        self._left -= units
         return self._left >= 0
-
-    def folded(self, text: str) -> str:
-        found = self._folded.get(text)
-        if found is None:
-            found = self._folded[text] = text.casefold()
-        return found
 
 
 def judge(rule: TransportRule, facts: MessageFacts, work: Work, domain: str) -> Judged:
@@ -208,15 +200,12 @@ def _search(seen: Seen, test: Callable[[str], bool | None]) -> Judged:
 
 def _has_word(text: str, words: tuple[str, ...], work: Work) -> bool | None:
     """None: there was too much to look at."""
-    if not work.allow(len(text) * len(words)):
-        return None
-    folded = work.folded(text)
-    return any(contains_word(folded, word.casefold()) for word in words)
+    return has_word(text, words) if work.allow(len(text) * words_cost(words)) else None
 
 
 def _has_pattern(text: str, patterns: tuple[str, ...], work: Work) -> bool | None:
     """None: there was too much to look at."""
-    if not work.allow(len(text) * len(patterns) * PATTERN_COST):
+    if not work.allow(len(text) * sum(map(pattern_cost, patterns))):
         return None
     return any(matches_pattern(text, pattern) for pattern in patterns)
 

@@ -28,6 +28,8 @@ class RuleParameter(Parameter):
 
     @cached_property
     def option(self) -> str:
+        if self.name == "Enabled":
+            return "enabled"
         return self.field.rstrip("_").replace("_", "-")
 
     @cached_property
