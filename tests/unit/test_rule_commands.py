@@ -15,6 +15,7 @@ from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.mail import Envelope, Message, Recipient
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.main import run
+from sealroute.faces.cli.rule_show import show_trials, trial_record
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.transport import kinds
@@ -22,7 +23,9 @@ from sealroute.policy.transport.checks import SENTENCES, check
 from sealroute.policy.transport.json import read_record, rule_from_json, rule_to_json, to_record
 from sealroute.policy.transport.parameters import BY_NAME, TABLE
 from sealroute.policy.transport.rule import MAX_RULES, Conditions, RuleMode, RuleState, TransportRule, value_of
+from sealroute.ports import TraceEvent, TraceQuery, TraceRow
 from sealroute.services.apply_rules import MAX_MADE, MAX_MESSAGES, RulesInForce
+from sealroute.services.try_rules import Around, Trials
 from sealroute.settings import Settings
 from sealroute.store.store import AdminStore, open_store
 from tests.store_making import url_in
@@ -334,6 +337,66 @@ def test_an_empty_trace(cli: Cli) -> None:
     assert cli.ok("rule", "test") == "0 messages tried: 0 would have changed, 0 not. Nothing was changed.\n"
 
 
+class FakeTraces:
+    """ports.Traces with one message per row, and attempts of some."""
+
+    def __init__(self, attempts: Mapping[str, list[dict[str, Any]]]) -> None:
+        self._attempts = attempts
+
+    def search(self, query: TraceQuery) -> list[TraceRow]:
+        raise NotImplementedError
+
+    def events(self, message_trace_id: str, recipient: str | None = None) -> list[TraceEvent]:
+        raise NotImplementedError
+
+    def attempts(self, message_trace_id: str, recipient: str | None = None) -> list[dict[str, Any]]:
+        return self._attempts.get(message_trace_id, [])
+
+
+def row(identity: str, recipient: str = "b@contoso.com", subject: str = "geheim") -> TraceRow:
+    return TraceRow(identity, f"<{identity}>", NOW, "a@example.org", recipient, subject, "Delivered", 5000, "", "")
+
+
+def test_on_the_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    strict = Connector(guid=guid(5), name="Strict", recipient_domains=("fabrikam.com",), smtp_dane_mode=SmtpDaneMode.MANDATORY)
+    rules = [
+        rule(2, name="Label", when=Conditions(header_contains_message_header="msip_labels", header_contains_words=("x",)),
+             smtp_dane_mode=None, mta_sts_mode=MtaStsMode.MANDATORY, state=RuleState.DISABLED),
+        rule(1, name="Words", when=Conditions(subject_contains_words=("geheim",)), mode=RuleMode.AUDIT),
+        rule(3, name="From", when=Conditions(from_=("c@example.org",)), unless=Conditions(from_=("a@example.org",))),
+    ]  # fmt: skip
+    trials = Trials(rules, Around([strict], default_connector()))
+    went = {"connector_name": "(default)", "smtp_dane_mode": "Mandatory", "mta_sts_mode": "Opportunistic"}
+    traces = FakeTraces({"2": [{}, went]})
+    rows = [row("1"), row("2"), row("3", "b@fabrikam.com"), row("4", subject="hello"), row("5", "nobody")]
+    found = [trial for item in rows if (trial := trials.traced(item, traces)) is not None]
+    assert [(trial.changes, trial.would.connector, trial.would.smtp_dane_mode) for trial in found] == [
+        (True, "(default)", "Mandatory"), (False, "(default)", "Mandatory"), (False, "Strict", "Mandatory"),
+        (False, "(default)", "Opportunistic"),
+    ]  # fmt: skip
+    assert [item.rule for item in found[0].untold] == ["Label", "From"]
+    assert found[0].untold[1].conditions == ("From", "ExceptIfFrom")
+    assert found[0].would_if_met is not None
+    assert found[0].would_if_met.mta_sts_mode == "Mandatory"
+    show_trials(found, everything=False)
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[:8] == [
+        "2026-11-22 12:00:00Z  1", "  a@example.org → b@contoso.com", "  geheim",
+        "  (default) (DANE Opportunistic, MTA-STS Opportunistic) → (default) (DANE Mandatory, MTA-STS Opportunistic)",
+        "  rule 'Words': SmtpDaneMode Opportunistic -> Mandatory",
+        "  rule 'Label': cannot be told from the trace (HeaderContainsWords: the trace does not keep it)",
+        "  rule 'From': cannot be told from the trace (From, ExceptIfFrom: the trace does not keep it)",
+        "  if met: (default) (DANE Mandatory, MTA-STS Mandatory)",
+    ]  # fmt: skip
+    assert shown.endswith("4 messages tried: 1 would have changed, 0 not; of 3 it cannot be told. Nothing was changed.\n")
+    assert trial_record(found[0])["messageTraceId"] == "1"
+    sure = [trial for item in rows[:4] if (trial := Trials(rules[1:2], Around([], default_connector())).traced(item, traces))]
+    show_trials(sure, everything=False)
+    assert "hello" not in capsys.readouterr().out
+    show_trials(sure, everything=True)
+    assert "hello\n  (default) (DANE Opportunistic, MTA-STS Opportunistic), as before\n" in capsys.readouterr().out
+
+
 # -------------------------------------------------------------------------------------------------------- in the gateway
 
 
@@ -399,6 +462,8 @@ def test_json_gives_back_what_was_written() -> None:
     for text, said in (("[]", "not a JSON object"), ("{", "not JSON"), ('{"Name":"a"}', "Guid: the record has none")):
         with pytest.raises(OperatorError, match=said):
             rule_from_json(text)
+    with pytest.raises(OperatorError, match="Enabled: it is given twice"):
+        read_record({"Name": "a", "Guid": "b", "State": "Enabled", "Enabled": "true"})
     with pytest.raises(OperatorError, match="Priority: 'x' is not a whole number"):
         read_record({"Name": "a", "Guid": "b", "Priority": "x"})
 

@@ -59,6 +59,11 @@ UNREADABLE = {
     "PGP/MIME": ('Content-Type: multipart/encrypted; boundary="b"\r\n', b"--b\r\n\r\n1\r\n--b--\r\n"),
     "PGP in the text": ("", b"-----BEGIN PGP MESSAGE-----\r\n\r\nabc\r\n"),
     "TNEF": ("Content-Type: application/ms-tnef; name=winmail.dat\r\n", b"x"),
+    "a part's head without end": (
+        "Content-Type: multipart/mixed; boundary=b\r\n", b"--b\r\nX: " + b"x" * 70_000 + b"\r\n\r\nhello\r\n--b--\r\n",
+    ),
+    "an empty boundary": ('Content-Type: multipart/mixed; boundary=""\r\n', b"--\r\n\r\nhello\r\n----\r\n"),
+    "a delimiter in every line": ("Content-Type: multipart/mixed; boundary=b\r\n", b"\r\n--bc" * 30_000),
     "message/partial": ("Content-Type: message/partial; id=a; number=1\r\n", b"x"),
     "no boundary": ("Content-Type: multipart/mixed\r\n", b"--b\r\n\r\nhello\r\n--b--\r\n"),
     "a boundary that is not there": ("Content-Type: multipart/mixed; boundary=c\r\n", b"--b\r\n\r\nhello\r\n--b--\r\n"),
@@ -69,6 +74,8 @@ UNREADABLE = {
     "unknown charset": ("Content-Type: text/plain; charset=x-secret\r\n", b"hello"),
     "not a charset of Python's": ("Content-Type: text/plain; charset=punycode\r\n", b"hello"),
     "broken UTF-8": ("Content-Type: text/plain; charset=utf-8\r\n", b"gehe\xffim"),
+    "base64 that is none": ("Content-Transfer-Encoding: base64\r\n", b"a=\r\n"),
+    "base64 with a letter": ("Content-Transfer-Encoding: base64\r\n", b"aGVsbG8=A===\r\n"),
     "broken base64": ("Content-Transfer-Encoding: base64\r\n", b"!!!!aGVsbG8=\r\n"),
     "unknown encoding": ("Content-Transfer-Encoding: x-uuencode\r\n", b"hello"),
     "an encoded multipart": (
@@ -107,7 +114,7 @@ def test_what_cannot_be_read_lowers_nothing(case: str) -> None:
 
 
 CLOSED = [case for case in UNREADABLE if case not in (
-    "unknown charset", "not a charset of Python's", "broken UTF-8", "broken base64", "unknown encoding",
+    "base64 that is none", "base64 with a letter", "unknown charset", "not a charset of Python's", "broken UTF-8", "broken base64", "unknown encoding",
     "more text than is looked at",
 )]  # fmt: skip
 
@@ -128,6 +135,36 @@ def test_an_attachment_without_name_may_have_any_extension_of_its_type() -> None
     assert told(PDF, message("Content-Type: application/x-unheard-of\r\n", b"x")).truth is Truth.UNKNOWN
 
 
+def test_more_senders_than_are_looked_at() -> None:
+    asked = Conditions(sender_domain_is=("last.test",))
+    many = ", ".join(f"a{number}@b.test" for number in range(30))
+    long = f'"{"x" * 9000}" <a@b.test>'
+    for said in (f"{many}, a@last.test", f"{long}, a@last.test"):
+        facts = MessageFacts("", 1, f"From: {said}\r\n\r\n".encode())
+        assert told(asked, facts).truth is Truth.UNKNOWN
+    assert told(Conditions(sender_domain_is=("b.test",)), MessageFacts("", 1, f"From: {many}\r\n\r\n".encode())) == YES
+
+
+def test_a_sender_with_a_domain_that_is_none() -> None:
+    facts = MessageFacts("", 1, b"From: a@-b.test, c@[192.0.2.1]\r\n\r\n")
+    assert told(Conditions(sender_domain_is=("*.test",)), facts) == YES
+    assert told(Conditions(sender_domain_is=("example.org",)), facts) == NO
+
+
+def test_a_header_asked_for_twice_is_read_once() -> None:
+    facts = message("X-Class: secret\r\n")
+    seen = facts.header("X-Class")
+    assert facts.header("X-Class") is seen
+    assert seen.texts == ("secret",)
+
+
+def test_more_fields_of_a_name_than_are_looked_at() -> None:
+    asked = Conditions(header_contains_message_header="X-Class", header_contains_words=("secret",))
+    assert told(asked, message("X-Class: open\r\n" * 40)) == NO
+    assert told(asked, message("X-Class: open\r\n" * 60)).truth is Truth.UNKNOWN
+    assert told(asked, message(f"X-Class: {'x ' * 40_000}\r\n")).truth is Truth.UNKNOWN
+
+
 def test_a_sender_that_nobody_can_read() -> None:
     asked = Conditions(sender_domain_is=("fabrikam.com",))
     for line in (
@@ -145,11 +182,66 @@ def test_a_sender_that_nobody_can_read() -> None:
 def test_when_there_was_too_much_to_look_at_it_is_unknown() -> None:
     judged = judge(rule(when=WORDS), message("", "hello " * 100), Work(50), "contoso.com")
     assert (judged.truth, judged.unseen) == (Truth.UNKNOWN, frozenset({Unseen.BOUND}))
+    patterns = rule(when=Conditions(subject_or_body_matches_patterns=("geheim",)))
+    assert judge(patterns, message("", "hello " * 100), Work(50), "contoso.com").truth is Truth.UNKNOWN
+    assert judge(patterns, message("", "hello " * 100), Work(100_000), "contoso.com") == NO
 
 
 # ---------------------------------------------------------------------------------------------------- what is met
 
 B64 = base64.encodebytes("Das ist GEHEIM, ja".encode("utf-16")).replace(b"\n", b"\r\n")
+UNREADABLE_LINES = [
+    "Subject: =?utf-8?B?!!!!?=", "Subject: =?x-no?Q?a?=", "Subject: =?utf-8?B?Z2VoZ?=", "Subject: caf\xe9", "Subject: =?utf-8?Q?a",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", UNREADABLE_LINES)
+def test_a_subject_that_cannot_be_read(line: str) -> None:
+    facts = MessageFacts("", 1, f"{line}\r\n\r\n".encode("latin-1"))
+    assert told(Conditions(subject_contains_words=("geheim",)), facts).truth is Truth.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ['name="a.txt"; name=b.txt', "name*0=a; name*2=b", "name*=x-no''a", "name=a; ???", "name=a.pdf (a comment)", "name=a b", "name=\"a", "name=\"=?x-no?q?a?=\"",
+     "name=" + "a" * 9000],
+)  # fmt: skip
+def test_a_file_name_that_cannot_be_read(parameters: str) -> None:
+    assert told(PDF, message(f"Content-Type: application/octet-stream; {parameters}\r\n", b"x")).truth is Truth.UNKNOWN
+
+
+def test_a_file_name_in_many_spellings() -> None:
+    for parameters in ('name="a.pdf" (a comment)', "name=a; name*=utf-8''a.pdf", 'name="a\\.pdf"', "NAME = a.pdf ;"):
+        assert told(PDF, message(f"Content-Type: application/octet-stream; {parameters}\r\n", b"x")) == YES, parameters
+    two = "Content-Type: text/plain; name=a.pdf\r\nContent-Disposition: inline; filename=b.txt\r\n"
+    assert told(PDF, message(two, b"x")) == YES, "either of two names counts"
+    parts = b"--b\r\nContent-Type: multipart/digest; boundary=d\r\n\r\n--d\r\n\r\nSubject: x\r\n\r\ny\r\n--d--\r\n--b--\r\n"
+    attached = Conditions(attachment_extension_matches_words=("eml",))
+    assert told(attached, message("Content-Type: multipart/mixed; boundary=b\r\n", parts)) == YES
+
+
+def test_words_of_several_parts_and_encodings() -> None:
+    parts = (
+        b'--b\nContent-Type: text/plain; charset=iso-8859-1\n\ncaf\xe9\n--bb\n--b\t\nContent-Type: text/html;\n charset="utf-8"\n'
+        b"Content-Transfer-Encoding: BASE64 (so)\n\n" + base64.b64encode("<i>Größe</i>".encode()) + b"\n--b--\n"
+    )
+    facts = message("Content-Type: multipart/alternative; boundary=b\r\n", parts)
+    for word in ("café", "GRÖSSE", "größe"):
+        answer = told(Conditions(subject_or_body_contains_words=(word,)), facts)
+        assert answer == (NO if word == "GRÖSSE" else YES), word
+
+
+def test_a_text_cut_at_the_bound_is_read_as_far_as_it_goes() -> None:
+    for encoding, body in (
+        ("8bit", "geheim äöü ".encode() * 60_000),
+        ("base64", base64.encodebytes("geheim äöü ".encode() * 60_000)),
+    ):
+        head = f"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}\r\n"
+        assert told(WORDS, message(head, body)) == YES
+        judged = told(Conditions(subject_or_body_contains_words=("anders",)), message(head, body))
+        assert (judged.truth, judged.unseen) == (Truth.UNKNOWN, frozenset({Unseen.BOUND}))
+
+
 MET: list[tuple[Conditions, str, str | bytes]] = [
     (Conditions(recipient_domain_is=("contoso.com",)), "", ""),
     (Conditions(recipient_domain_is=("*",)), "", ""),
@@ -169,6 +261,7 @@ MET: list[tuple[Conditions, str, str | bytes]] = [
     (WORDS, "Content-Transfer-Encoding: quoted-printable\r\n", "a ge=\r\nhei=6D b"),
     (WORDS, "Content-Type: text/html\r\n", "<p>ge<b>hei</b>&#109;</p>"),
     (WORDS, "Content-Type: text/html\r\n", "<td>x</td><td>geheim</td><td>y</td>"),
+    (WORDS, "Content-Type: text/html\r\n", "1 < 2, geheim > 3"),
     (WORDS, "", "ge\u00adheim"),
     (Conditions(subject_or_body_contains_words=("top secret",)), "", "this is top\r\n   secret"),
     (Conditions(subject_or_body_matches_patterns=(r"\b\d{4} \d{4}\b",)), "", "card 1234 5678."),

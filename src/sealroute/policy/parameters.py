@@ -288,19 +288,16 @@ def split_list(text: str) -> tuple[str, ...]:
     return items
 
 
-_ITEM = re.compile(r"""\s*(?:"[^"]*"\s*(?=,|\Z)|'[^']*'\s*(?=,|\Z)|[^,]*)(?:,|\Z)""")
+_ITEM = re.compile(r"""(\s*(?:"[^"]*"\s*(?=,|\Z)|'[^']*'\s*(?=,|\Z)|[^,]*))(,?)""")
 """A quoted item may hold commas; a quotation mark within an item is a character like any other."""
 
 
 def _split(text: str) -> list[str]:
     items, at = list[str](), 0
-    while (match := _ITEM.match(text, at)) is not None:
-        ended = match.end() == len(text) and not match[0].endswith(",")
-        items.append(match[0] if ended else match[0].removesuffix(","))
-        if ended:
-            break
+    while (match := _ITEM.match(text, at)) is not None and match[2]:
+        items.append(match[1])
         at = match.end()
-    return items
+    return [*items, text[at:]]
 
 
 def _unquoted(text: str) -> str:

@@ -42,7 +42,7 @@ class MessageFacts:
 
     def __init__(self, sender: str, size_bytes: int, content: bytes) -> None:
         self.envelope_sender = sender
-        self.size_bytes: int | None = size_bytes
+        self.size_bytes = size_bytes
         self._content = content
         self._headers: dict[str, Seen] = {}
 

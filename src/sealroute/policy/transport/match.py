@@ -130,9 +130,7 @@ def _in_domains(domain: str, patterns: Sequence[str]) -> bool:
 
 def _size(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
     del rule, work
-    if facts.size_bytes is None or asked.message_size_over is None:
-        return Judged(Truth.UNKNOWN, frozenset({Unseen.NOT_KEPT}))
-    return YES if facts.size_bytes > asked.message_size_over else NO
+    return YES if facts.size_bytes > (asked.message_size_over or 0) else NO
 
 
 def _words(texts: Callable[[MessageFacts], Seen], field: str) -> Look:

@@ -11,6 +11,7 @@ Sources: [RFC 2046 §5.1], [RFC 2045 §6], [RFC 2183], [RFC 8551 §3.2] S/MIME t
 from __future__ import annotations
 
 import binascii
+import contextlib
 import html
 import re
 from collections.abc import Iterator
@@ -38,7 +39,8 @@ _CLOSED_TYPES = {
 }  # fmt: skip
 _CLOSED_NAMES = re.compile(r"(?i)(?:winmail\.dat|.*\.p7m|.*\.rpmsg|encrypted\.asc)\Z")
 _IDENTITY = ("", "7bit", "8bit", "binary")
-_TAG = re.compile(r"<[^<>]{0,2000}>")
+_TAG = re.compile(r"<[A-Za-z/!?][^<>]{0,2000}>")
+"""`<` before anything else is a character like any other, and what follows it is shown."""
 _UNSEEN_CHARACTERS = ("\u00ad", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff")
 _UUENCODED = re.compile(rb"(?m)^begin(?:-base64)? [0-7]{3,4} \S")
 
@@ -251,15 +253,13 @@ def _decoded(raw: bytes, encoding: str) -> tuple[bytes, bool]:
         return binascii.a2b_qp(raw), True
     if encoding == "base64":
         bare = raw.translate(None, b"\r\n\t ")
-        bare = bare[: len(bare) - len(bare) % 4] if len(bare) % 4 and not bare.endswith(b"=") else bare
+        whole = bare[: len(bare) - len(bare) % 4]  # what was cut at the bound may end in the middle
         try:
-            return binascii.a2b_base64(bare, strict_mode=True), len(bare) == len(raw.translate(None, b"\r\n\t "))
+            return binascii.a2b_base64(whole, strict_mode=True), whole == bare
         except ValueError:
             pass
-        try:
-            return binascii.a2b_base64(raw), False
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):
+            return binascii.a2b_base64(whole), False
     return raw, False
 
 

@@ -47,6 +47,8 @@ def parse(value: Value) -> Parameters:
     while match := _PARAMETER.match(rest, at):
         name, section, extended, quoted, token = match.groups()
         said = _ESCAPED.sub(r"\1", quoted) if quoted is not None else (token or "").strip()
+        if quoted is None and re.search(r"[\s()]", said):
+            sure = False  # a name that should have been quoted, or a comment: programs differ
         pieces.setdefault(name.lower(), []).append((-1 if section is None else int(section), extended is not None, said))
         at = match.end()
     left = rest[at:].strip(" \t;")
