@@ -39,6 +39,7 @@ from sealroute.policy.requirement import (  # noqa: E402
 )
 from sealroute.policy.table import markdown as table_markdown  # noqa: E402
 from sealroute.policy.transport.apply import RuleEffect  # noqa: E402
+from sealroute.policy.transport.docs import rules_markdown  # noqa: E402
 from sealroute.proto.mtasts.policy import StsPolicy  # noqa: E402
 from sealroute.proto.mtasts.txt import StsTxt  # noqa: E402
 from sealroute.services.analysis.reference import reference_markdown as analysis_markdown  # noqa: E402
@@ -364,6 +365,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/reasons.md": reasons_page,
     "docs/reference/trace-record.md": trace_record_page,
     "docs/reference/connectors.md": connectors_markdown,
+    "docs/reference/transport-rules.md": rules_markdown,
     "docs/reference/settings.md": settings_markdown,
     "docs/reference/cli.md": cli_markdown,
     "docs/reference/metrics.md": metrics_markdown,

@@ -108,3 +108,7 @@ def test_a_time_span_goes_to_the_last_second_of_the_day() -> None:
 def test_a_time_span_has_no_24th_hour_nor_60th_minute_or_second(text: str) -> None:
     with pytest.raises(InputError, match="hours go to 23, minutes and seconds to 59"):
         parse_duration(text)
+
+
+def test_a_connector_by_itself_is_under_no_rule() -> None:
+    assert (BANK.exception_id, BANK.rule_effects, BANK.rule_key) == ("", (), "")
