@@ -112,3 +112,12 @@ def test_a_time_span_has_no_24th_hour_nor_60th_minute_or_second(text: str) -> No
 
 def test_a_connector_by_itself_is_under_no_rule() -> None:
     assert (BANK.exception_id, BANK.rule_effects, BANK.rule_key) == ("", (), "")
+
+
+@pytest.mark.parametrize("limit", ["max_messages_per_minute", "max_connections_per_destination"])
+def test_limits_of_a_connector_that_only_rules_choose_are_warned_about(limit: str) -> None:
+    scoped = replace(BANK, is_transport_rule_scoped=True, **{limit: 5})  # type: ignore[arg-type]
+    warned = {(warning.where, warning.what) for warning in check(scoped).warnings}
+    assert ("MaxMessagesPerMinute", "limits do not count for mail that a rule sends here.") in warned
+    for other in (replace(scoped, is_transport_rule_scoped=False), replace(scoped, **{limit: None})):  # type: ignore[arg-type]
+        assert not any("limits do not count" in warning.what for warning in check(other).warnings)
