@@ -7,6 +7,7 @@ Exit codes: 0, or 2 for unusable input.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -147,7 +148,8 @@ def history(
     context: Context = ctx.obj
     fmt = choose_format(output, as_json, Format.TABLE)
     found = context.rules.changes(context.organization, limit if identity is None else 10_000)
-    rows = [_change_row(change) for change in found if identity is None or _is_about(change, identity)][:limit]
+    names = stores_of(context).names()
+    rows = [_change_row(change, names) for change in found if identity is None or _is_about(change, identity)][:limit]
     if fmt is not Format.JSON:
         rows = [row | {"Changes": _spoken(row["Changes"])} for row in rows]
     emit(rows, fmt)
@@ -159,8 +161,12 @@ def _is_about(change: Change, identity: str) -> bool:
     return identity.casefold() in known | {change.connector.casefold()}
 
 
-def _change_row(change: Change) -> dict[str, Any]:
-    before, after = change.before or {}, change.after or {}
+def _change_row(change: Change, names: Mapping[str, str]) -> dict[str, Any]:
+    """The change as JSON; a connector that there still is, by its name."""
+    before, after = dict(change.before or {}), dict(change.after or {})
+    for values in (before, after):
+        if (route := values.get("RouteMessageOutboundConnector")) is not None:
+            values["RouteMessageOutboundConnector"] = names.get(route, route)
     quiet = ("Identity", "WhenChangedUTC", "WhenCreatedUTC", "Guid", "Organization")
     changed = [
         {"parameter": key, "before": before.get(key), "after": after.get(key)}
