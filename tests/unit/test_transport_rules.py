@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
@@ -15,6 +16,8 @@ from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.unseen import Unseen
 from sealroute.policy.connector import Connector
 from sealroute.policy.decide import Wishes
+from sealroute.policy.exceptions import TimedException
+from sealroute.policy.exceptions import apply as apply_exception
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.transport.apply import Hit, RuledConnector, apply_rules, hits
 from sealroute.policy.transport.facts import MessageFacts, TracedFacts
@@ -429,6 +432,62 @@ def test_the_first_route_takes_the_way_and_the_second_still_demands() -> None:
     routes = [rule(smtp_dane_mode=None, route_message_outbound_connector=item.guid) for item in (GATE, other)]
     ruled = apply_rules(OWN, certain(*routes), {GATE.guid: GATE, other.guid: other})
     assert (ruled.name, ruled.mta_sts_mode) == ("Gate", MtaStsMode.MANDATORY)
+
+
+def test_the_name_under_domain_validation_is_that_of_the_first_that_demands_it() -> None:
+    named = [
+        replace(GATE, guid=str(number), name=f"Gate {number}", tls_domain=f"{number}.test", tls_settings=settings)
+        for number, settings in enumerate((None, TlsSettings.DOMAIN_VALIDATION, TlsSettings.DOMAIN_VALIDATION))
+    ]
+    named[0] = replace(named[0], tls_domain=None)
+    targets = {item.guid: item for item in named}
+
+    def name(*guids: str) -> tuple[str, str | None]:
+        routes = [rule(smtp_dane_mode=None, route_message_outbound_connector=item) for item in guids]
+        made = apply_rules(OWN, certain(*routes), targets)
+        return made.name, made.tls_domain
+
+    assert name("1", "2") == ("Gate 1", "1.test")
+    assert name("0", "1", "2") == ("Gate 0", "1.test")
+    assert name("1", "0") == ("Gate 1", "1.test")
+
+
+def test_a_route_that_replaces_is_a_route_like_any_other() -> None:
+    other = replace(GATE, guid="00000000-0000-4000-8000-000000000003", name="Other", mta_sts_mode=MtaStsMode.MANDATORY)
+    routes = [
+        rule(smtp_dane_mode=None, route_message_outbound_connector=GATE.guid, allow_weaker=True),
+        rule(smtp_dane_mode=None, route_message_outbound_connector=other.guid),
+    ]
+    ruled = apply_rules(replace(OWN, smtp_dane_mode=MUST), certain(*routes), {GATE.guid: GATE, other.guid: other})
+    assert (ruled.name, ruled.smtp_dane_mode, ruled.mta_sts_mode) == ("Gate", GATE.smtp_dane_mode, MtaStsMode.MANDATORY)
+
+
+def test_the_exception_that_was_in_force_stays_named() -> None:
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+
+    def excepted(connector: Connector, identity: str) -> Connector:
+        exception = TimedException(
+            id=identity, organization="default", connector_guid=connector.guid, connector_name="", domain="contoso.com",
+            smtp_dane_mode=SmtpDaneMode.NONE, created_at=now, until=now + timedelta(days=1), reason="x", author="y",
+        )  # fmt: skip
+        return apply_exception(connector, exception, "contoso.com", now)
+
+    route = rule(route_message_outbound_connector=GATE.guid)
+    own = excepted(OWN, "x1")
+    assert apply_rules(own, certain(rule()), {}).exception_id == "x1"
+    assert apply_rules(own, certain(rule()), {}).smtp_dane_mode is MUST, "an exception is no way around a rule"
+    assert apply_rules(own, certain(route), {GATE.guid: GATE}).exception_id == "x1"
+    assert apply_rules(OWN, certain(route), {GATE.guid: GATE}).exception_id == ""
+
+
+def test_only_what_may_have_stopped_keeps_the_rest_from_replacing() -> None:
+    lower = Hit(rule(smtp_dane_mode=SmtpDaneMode.NONE, allow_weaker=True), YES)
+    maybe = Judged(Truth.UNKNOWN, frozenset({Unseen.BOUND}))
+    assert apply_rules(OWN, [Hit(rule(), maybe), lower], {}).smtp_dane_mode is SmtpDaneMode.NONE
+    stopping = rule(stop_rule_processing=True)
+    assert apply_rules(OWN, [Hit(stopping, maybe), lower], {}).smtp_dane_mode is MUST
+    audited = rule(stop_rule_processing=True, mode=RuleMode.AUDIT)
+    assert apply_rules(OWN, [Hit(audited, maybe), lower], {}).smtp_dane_mode is SmtpDaneMode.NONE
 
 
 def test_weaker_only_when_it_says_so() -> None:

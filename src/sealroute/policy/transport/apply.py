@@ -37,9 +37,9 @@ class RuleEffect:
     version: int
     did: tuple[str, ...]
     """Each change in words; empty: everything it asks for was demanded already."""
-    uncertain: str = ""
+    uncertain: str
     """Why it applied although it cannot be told whether its conditions are met; empty: they are met."""
-    audit: bool = False
+    audit: bool
     """Its mode is Audit: it says what it would have done, and nothing was changed."""
 
     @property
@@ -155,7 +155,7 @@ def _step(state: _State, rule: TransportRule, connectors: Mapping[str, Connector
         state,
         dane=state.dane if dane is None else stricter_mode(state.dane, dane),
         sts=state.sts if sts is None else stricter_mode(state.sts, sts),
-        tls=state.tls if tls_rank(state.tls) >= tls_rank(tls) else tls,
+        tls=max(state.tls, tls, key=tls_rank),
     )
 
 
