@@ -21,7 +21,7 @@ from sealroute.policy.exceptions import apply as apply_exception
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.transport.apply import Hit, RuledConnector, apply_rules, hits
 from sealroute.policy.transport.facts import MessageFacts, TracedFacts
-from sealroute.policy.transport.match import NO, YES, Judged, Truth, Work, judge
+from sealroute.policy.transport.match import NO, WORK_UNITS, YES, Judged, Truth, Work, judge
 from sealroute.policy.transport.patterns import compiled, has_word, matches_pattern
 from sealroute.policy.transport.rule import Conditions, RuleMode, RuleState, SenderAddressLocation, TransportRule
 from sealroute.policy.transport.strictness import mode_rank, tls_rank
@@ -182,6 +182,32 @@ def test_a_sender_that_nobody_can_read() -> None:
         assert told(asked, facts, sender_address_location=SenderAddressLocation.ENVELOPE) == NO, line
 
 
+def test_the_budget_of_a_message() -> None:
+    assert WORK_UNITS == 33_554_432
+    work = Work(10)
+    assert [work.allow(units) for units in (4, 6, 1)] == [True, True, False]
+    assert Work(0).allow(0)
+    assert not Work(10).allow(11)
+
+
+def test_a_size_is_exceeded_from_the_next_octet_on() -> None:
+    facts = MessageFacts("", 100, b"")
+    assert told(Conditions(message_size_over=100), facts) == NO
+    assert told(Conditions(message_size_over=99), facts) == YES
+    assert told(Conditions(message_size_over=0), MessageFacts("", 1, b"")) == YES
+    assert told(Conditions(message_size_over=0), MessageFacts("", 0, b"")) == NO
+
+
+def test_conditions_that_rules_share_are_judged_for_each() -> None:
+    """The same conditions of two rules that look for the sender in different places."""
+    asked = Conditions(sender_domain_is=("envelope.test",))
+    facts, work = message(sender="a@envelope.test"), Work()
+    places = [rule(guid=str(place), when=asked, sender_address_location=place) for place in SenderAddressLocation]
+    assert [judge(item, facts, work, "contoso.com").truth for item in places] == [Truth.NO, Truth.YES, Truth.YES]
+    both = rule(guid="both", when=asked, unless=asked, sender_address_location=SenderAddressLocation.ENVELOPE)
+    assert judge(both, facts, work, "contoso.com") == NO
+
+
 def test_when_there_was_too_much_to_look_at_it_is_unknown() -> None:
     judged = judge(rule(when=WORDS), message("", "hello " * 100), Work(50), "contoso.com")
     assert (judged.truth, judged.unseen) == (Truth.UNKNOWN, frozenset({Unseen.BOUND}))
@@ -307,6 +333,14 @@ UNMET: list[tuple[Conditions, str, str | bytes]] = [
 @pytest.mark.parametrize(("asked", "head", "body"), UNMET)
 def test_it_is_not_met(asked: Conditions, head: str, body: str | bytes) -> None:
     assert told(asked, message(head, body)) == NO
+
+
+def test_no_place_of_the_sender_hides_that_there_was_too_much_to_look_at() -> None:
+    asked = Conditions(from_address_contains_words=("nobody",))
+    for place in SenderAddressLocation:
+        item = rule(when=asked, sender_address_location=place)
+        assert judge(item, message(), Work(), "contoso.com") == NO
+        assert judge(item, message(), Work(5), "contoso.com").truth is Truth.UNKNOWN
 
 
 def test_where_the_sender_is_looked_for() -> None:

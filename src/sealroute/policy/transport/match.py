@@ -17,7 +17,7 @@ from sealroute.base.names import address_domain
 from sealroute.base.unseen import Unseen
 from sealroute.policy.transport.facts import MessageFacts, Seen
 from sealroute.policy.transport.patterns import has_word, matches_pattern, pattern_cost, words_cost
-from sealroute.policy.transport.rule import Conditions, SenderAddressLocation, TransportRule
+from sealroute.policy.transport.rule import EXCEPT, Conditions, SenderAddressLocation, TransportRule
 
 WORK_UNITS = 32 * 1024 * 1024
 """What all rules together may spend on one message: a quarter of a second where everything goes worst."""
@@ -49,8 +49,8 @@ class Work:
 
     def __init__(self, units: int = WORK_UNITS) -> None:
         self._left = units
-        self.known: dict[tuple[int, str], Judged] = {}
-        """By identity of the conditions, which live as long as the rules, and name."""
+        self.known: dict[tuple[str, str], Judged] = {}
+        """By rule (GUID), and condition or exception."""
 
     def allow(self, units: int) -> bool:
         self._left -= units
@@ -62,10 +62,10 @@ def judge(rule: TransportRule, facts: MessageFacts, work: Work, domain: str) -> 
 
     Exceptions count as the standard says: met, the rule does not apply; unknown, the rule is unknown.
     """
-    met = _all(_conditions(rule, rule.when, facts, work, domain))
+    met = _all(_conditions(rule, "", facts, work, domain))
     if met.truth is Truth.NO:
         return NO
-    excepted = _any("except_if_", _conditions(rule, rule.unless, facts, work, domain))
+    excepted = _any(_conditions(rule, EXCEPT, facts, work, domain))
     if excepted.truth is Truth.YES:
         return NO
     unknown = [item for item in (met, excepted) if item.truth is Truth.UNKNOWN]
@@ -82,13 +82,13 @@ def _all(conditions: Iterator[tuple[str, Judged]]) -> Judged:
     return _unknown(unknown) if unknown else YES
 
 
-def _any(prefix: str, conditions: Iterator[tuple[str, Judged]]) -> Judged:
+def _any(conditions: Iterator[tuple[str, Judged]]) -> Judged:
     unknown: list[Judged] = []
     for name, judged in conditions:
         if judged.truth is Truth.YES:
             return YES
         if judged.truth is Truth.UNKNOWN:
-            unknown.append(Judged(Truth.UNKNOWN, judged.unseen, (prefix + name.removesuffix("_"),)))
+            unknown.append(Judged(Truth.UNKNOWN, judged.unseen, (name.removesuffix("_"),)))
     return _unknown(unknown) if unknown else NO
 
 
@@ -102,18 +102,20 @@ def _unknown(found: Sequence[Judged]) -> Judged:
 Look = Callable[[TransportRule, Conditions, MessageFacts, Work], Judged]
 
 
-def _conditions(
-    rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work, domain: str
-) -> Iterator[tuple[str, Judged]]:
-    """(name, judged) of each condition that is asked, the cheap ones first: who stops early need not look at the body."""
+def _conditions(rule: TransportRule, prefix: str, facts: MessageFacts, work: Work, domain: str) -> Iterator[tuple[str, Judged]]:
+    """(name, judged) of each condition, or exception, that is asked.
+
+    The cheap ones come first: who stops early need not look at the body.
+    """
+    asked = rule.unless if prefix else rule.when
     if asked.recipient_domain_is:
-        yield "recipient_domain_is", YES if _in_domains(domain, asked.recipient_domain_is) else NO
-    for name, look in _LOOKS.items():
-        if _is_asked(asked, name):
-            key = (id(asked), name)
-            judged = work.known.get(key)
+        yield f"{prefix}recipient_domain_is", YES if _in_domains(domain, asked.recipient_domain_is) else NO
+    for field, look in _LOOKS.items():
+        if _is_asked(asked, field):
+            name = prefix + field
+            judged = work.known.get((rule.guid, name))
             if judged is None:
-                judged = work.known[key] = look(rule, asked, facts, work)
+                judged = work.known[rule.guid, name] = look(rule, asked, facts, work)
             yield name, judged
 
 
@@ -128,14 +130,13 @@ def _in_domains(domain: str, patterns: Sequence[str]) -> bool:
     return False
 
 
-def _size(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
-    del rule, work
-    return YES if facts.size_bytes > (asked.message_size_over or 0) else NO
+def _size(_rule: TransportRule, asked: Conditions, facts: MessageFacts, _work: Work) -> Judged:
+    over = asked.message_size_over
+    return YES if over is not None and facts.size_bytes > over else NO
 
 
 def _words(texts: Callable[[MessageFacts], Seen], field: str) -> Look:
-    def look(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
-        del rule
+    def look(_rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
         wanted: tuple[str, ...] = getattr(asked, field)
         return _search(texts(facts), lambda text: _has_word(text, wanted, work))
 
@@ -143,8 +144,7 @@ def _words(texts: Callable[[MessageFacts], Seen], field: str) -> Look:
 
 
 def _patterns(texts: Callable[[MessageFacts], Seen], field: str) -> Look:
-    def look(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
-        del rule
+    def look(_rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
         wanted: tuple[str, ...] = getattr(asked, field)
         return _search(texts(facts), lambda text: _has_pattern(text, wanted, work))
 
@@ -154,22 +154,22 @@ def _patterns(texts: Callable[[MessageFacts], Seen], field: str) -> Look:
 def _sender(field: str, test: Callable[[str, tuple[str, ...], Work], bool | None]) -> Look:
     def look(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
         wanted: tuple[str, ...] = getattr(asked, field)
-        where = rule.sender_address_location
-        # The null sender of a notice is known: it is nobody's address.
-        envelope = Seen((facts.envelope_sender,) if facts.envelope_sender else ())
-        judged = NO
-        if where is not SenderAddressLocation.HEADER:
-            judged = _search(envelope, lambda text: test(text, wanted, work))
-        if where is SenderAddressLocation.ENVELOPE or judged.truth is Truth.YES:
-            return judged
-        return _search(facts.header_senders, lambda text: test(text, wanted, work))
+        return _search(_senders(rule.sender_address_location, facts), lambda text: test(text, wanted, work))
 
     return look
 
 
+def _senders(where: SenderAddressLocation, facts: MessageFacts) -> Seen:
+    # The null sender of a notice is known: it is nobody's address.
+    envelope = (facts.envelope_sender,) if facts.envelope_sender else ()
+    if where is SenderAddressLocation.ENVELOPE:
+        return Seen(envelope)
+    header = facts.header_senders
+    return header if where is SenderAddressLocation.HEADER else Seen(envelope + header.texts, header.lost)
+
+
 def _header(name_field: str, field: str, test: Callable[[str, tuple[str, ...], Work], bool | None]) -> Look:
-    def look(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
-        del rule
+    def look(_rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
         name: str | None = getattr(asked, name_field)
         wanted: tuple[str, ...] = getattr(asked, field)
         return NO if name is None else _search(facts.header(name), lambda text: test(text, wanted, work))
@@ -177,8 +177,7 @@ def _header(name_field: str, field: str, test: Callable[[str, tuple[str, ...], W
     return look
 
 
-def _extensions(rule: TransportRule, asked: Conditions, facts: MessageFacts, work: Work) -> Judged:
-    del rule, work
+def _extensions(_rule: TransportRule, asked: Conditions, facts: MessageFacts, _work: Work) -> Judged:
     wanted = {word.lower().lstrip(".") for word in asked.attachment_extension_matches_words}
     return _search(facts.attachment_extensions, lambda text: text in wanted)
 
@@ -208,13 +207,11 @@ def _has_pattern(text: str, patterns: tuple[str, ...], work: Work) -> bool | Non
     return any(matches_pattern(text, pattern) for pattern in patterns)
 
 
-def _is_address(text: str, addresses: tuple[str, ...], work: Work) -> bool | None:
-    del work
+def _is_address(text: str, addresses: tuple[str, ...], _work: Work) -> bool | None:
     return text.casefold() in {address.casefold() for address in addresses}
 
 
-def _is_in_domain(text: str, domains: tuple[str, ...], work: Work) -> bool | None:
-    del work
+def _is_in_domain(text: str, domains: tuple[str, ...], _work: Work) -> bool | None:
     try:
         return _in_domains(address_domain(text), domains)
     except InputError:

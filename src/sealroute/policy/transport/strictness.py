@@ -22,4 +22,4 @@ def tls_rank(settings: TlsSettings | None) -> int:
 
 def stricter_mode(one: M, other: M) -> M:
     """The stricter of two modes."""
-    return other if mode_rank(other) > mode_rank(one) else one
+    return max(one, other, key=mode_rank)
