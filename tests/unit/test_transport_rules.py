@@ -22,7 +22,7 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
 from sealroute.policy.transport.apply import Hit, RuledConnector, apply_rules, hits
 from sealroute.policy.transport.facts import MessageFacts, TracedFacts
 from sealroute.policy.transport.match import NO, WORK_UNITS, YES, Judged, Truth, Work, judge
-from sealroute.policy.transport.patterns import compiled, has_word, matches_pattern
+from sealroute.policy.transport.patterns import compiled, has_word, matches_pattern, pattern_cost, words_cost
 from sealroute.policy.transport.rule import Conditions, RuleMode, RuleState, SenderAddressLocation, TransportRule
 from sealroute.policy.transport.strictness import mode_rank, tls_rank
 from sealroute.services.plan import _key
@@ -398,6 +398,31 @@ def test_of_a_trace_only_what_it_keeps_is_told() -> None:
 )  # fmt: skip
 def test_words(text: str, word: str, found: bool) -> None:
     assert has_word(text, (word,)) is found
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "found"),
+    [("xa=b", "a=b", False), ("a=bx", "a=b", False), (" a=b;", "a=b", True), ("axb", "a.b", False), ("c++", "c++", True),
+     ("xc++x", "c++", False), ("(c++x", "c++", True), ("top SECRET", "top secret", True), ("topxsecret", "top secret", False),
+     ("a\\b", "a\\b", True), ("*", "*", True), ("Ähre", "ähre", True), ("x", "*", False)],
+)  # fmt: skip
+def test_words_hold_any_characters(text: str, word: str, found: bool) -> None:
+    assert has_word(text, (word,)) is found
+    assert has_word(text, ("zebra", word, "-")) is found
+
+
+def test_what_words_and_patterns_cost() -> None:
+    assert [words_cost((("x" * length),)) for length in (1, 127, 128, 255, 256)] == [1, 1, 2, 2, 3]
+    assert words_cost(("x" * 100, "y" * 28)) == 2
+    assert pattern_cost("a{100}") > 100 > pattern_cost("abc")
+
+
+def test_an_attachment_without_a_name_has_none() -> None:
+    asked = Conditions(attachment_name_matches_patterns=("^",))
+    assert told(asked, message("Content-Type: application/pdf\r\n", b"x")) == NO
+    assert told(asked, message("Content-Type: application/pdf; name=a\r\n", b"x")) == YES
+    unheard = Conditions(attachment_extension_matches_words=("webp",))
+    assert told(unheard, message("Content-Type: image/webp\r\n", b"x")) == YES, "types in use, not only registered ones"
 
 
 def test_patterns_never_backtrack() -> None:
