@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.unseen import Unseen
 from sealroute.policy.connector import Connector
-from sealroute.policy.decide import Wishes
 from sealroute.policy.exceptions import TimedException
 from sealroute.policy.exceptions import apply as apply_exception
-from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings
+from sealroute.policy.modes import MtaStsMode, SmtpDaneMode, TlsSettings, Wishes
 from sealroute.policy.transport.apply import Hit, RuledConnector, apply_rules, hits
 from sealroute.policy.transport.facts import MessageFacts, TracedFacts
 from sealroute.policy.transport.match import NO, WORK_UNITS, YES, Judged, Truth, Work, judge
