@@ -173,7 +173,7 @@ def test_a_sender_that_nobody_can_read() -> None:
         "From: nobody\r\n",
         'From: "Alice <alice@contoso.com>\r\n',
         "X-No-From: 1\r\n",
-        "From: =?x-no?q?a?= <b@c.d>\r\n",
+        "From: =?x-no?q?a?= <b@c.test>\r\n",
     ):
         content = f"{line}\r\n".encode()
         facts = MessageFacts("alice@contoso.com", len(content), content)
@@ -376,7 +376,7 @@ def test_of_a_trace_only_what_it_keeps_is_told() -> None:
     assert told(Conditions(recipient_domain_is=("contoso.com",), message_size_over=4000), facts) == YES
     assert told(Conditions(subject_contains_words=("geheim",)), facts) == YES
     assert told(Conditions(subject_contains_words=("offen",)), facts) == NO
-    assert told(Conditions(subject_contains_words=("offen",)), TracedFacts("a@b.c", 1, "x" * 256)).truth is Truth.UNKNOWN
+    assert told(Conditions(subject_contains_words=("offen",)), TracedFacts("a@b.test", 1, "x" * 256)).truth is Truth.UNKNOWN
     asked = Conditions(sender_domain_is=("fabrikam.com",))
     assert told(asked, facts, sender_address_location=SenderAddressLocation.ENVELOPE) == YES
     for lost in (asked, PDF, replace(WORDS, subject_or_body_contains_words=("offen",)),
@@ -657,7 +657,7 @@ def test_whatever_the_unknown_is_in_truth_the_outcome_is_as_strict(
 
 @given(st.binary(max_size=400), st.sampled_from(["text/plain", "multipart/mixed; boundary=b", "message/rfc822", "text/html"]))
 def test_any_octets_are_judged(octets: bytes, kind: str) -> None:
-    facts = MessageFacts("a@b.c", 1, f"Content-Type: {kind}\r\n".encode() + octets)
+    facts = MessageFacts("a@b.test", 1, f"Content-Type: {kind}\r\n".encode() + octets)
     for asked in (WORDS, PDF, Conditions(sender_domain_is=("contoso.com",)), Conditions(subject_matches_patterns=("^a",))):
         assert told(asked, facts).truth in Truth
 
