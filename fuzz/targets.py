@@ -27,6 +27,7 @@ from sealroute.policy.connector_json import connector_from_json, connector_to_js
 from sealroute.proto.dane.records import classify, parse
 from sealroute.proto.dane.verify import DaneVerdict, verify
 from sealroute.proto.dsn import parse as dsn
+from sealroute.proto.mime import content, head, params
 from sealroute.proto.mtasts.match import match
 from sealroute.proto.mtasts.policy import MAX_AGE_SECONDS, PolicyInvalid, StsMode, parse_policy
 from sealroute.proto.mtasts.txt import TxtStatus
@@ -109,6 +110,31 @@ def tlsa_text(data: bytes) -> None:
     except InputError:
         return
     assert not record.data or parse(str(record)) == record
+
+
+@target(
+    b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\nContent-Type: text/html; charset=utf-8\r\n\r\n<b>x</b>\r\n--b\r\n"
+    b"Content-Disposition: attachment; filename*0*=utf-8''a%2e; filename*1=pdf\r\n\r\nx\r\n--b--\r\n",
+    b"Content-Transfer-Encoding: base64\r\nContent-Type: text/plain; charset=utf-16\r\n\r\naGVsbG8=\r\n",
+)
+def mime_content(data: bytes) -> None:
+    """Any message gives text and attachments within their bounds, the text on one line."""
+    found = content.read(data)
+    assert len(found.text) <= 2 * content.MAX_TEXT_OCTETS
+    assert len(found.attachments) <= 2 * content.MAX_PARTS
+    assert found.text == " ".join(found.text.split())
+
+
+@target(b'Subject: =?utf-8?Q?a=20b?=\r\n =?utf-8?B?Yw==?=\r\nX: a; b="c\\"d"; e*0*=utf-8\'\'f; e*1=g\r\n\r\n')
+def mime_fields(data: bytes) -> None:
+    """Any field gives at most so many values of bounded length, whose parameters are read or marked as unsure."""
+    for name in ("subject", "x"):
+        found = head.values(data, name)
+        assert len(found) <= head.MAX_FIELDS + 1
+        for value in found:
+            assert max(len(value.text), len(value.joined)) <= head.MAX_VALUE_OCTETS
+            said = params.parse(value)
+            assert value.whole or not said.sure
 
 
 @target(b"\x03\x01\x01" + bytes(32), b"\x02\x00\x00\x30\x00")

@@ -42,6 +42,7 @@ _STS = ("test_mtasts_policy.py", "test_mtasts_txt.py", "test_mtasts_match.py", "
 _POLICY = ("test_verdict.py", "test_mutants_policy.py", "test_decide.py")
 _DECIDE = ("test_mutants_decide.py", "test_decide.py")
 _CONNECTOR = ("test_parameters.py", "test_mutants_connector.py")
+_RULES = ("test_transport_rules.py",)
 MODULES: dict[str, tuple[str, ...]] = {
     "proto.dane.records": _DANE,
     "proto.dane.verify": _DANE,
@@ -75,6 +76,9 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.move_json": ("test_move.py",),
     "policy.move_steps": ("test_move.py",),
     "policy.history": ("test_mutants_history.py", "test_history.py"),
+    "policy.transport.apply": _RULES,
+    "policy.transport.match": _RULES,
+    "policy.transport.strictness": _RULES,
     "policy.connector": (*_CONNECTOR, "test_retry.py", "test_choose.py"),
     "policy.connector_docs": _CONNECTOR,
     "policy.connector_json": _CONNECTOR,

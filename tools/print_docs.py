@@ -38,6 +38,8 @@ from sealroute.policy.requirement import (  # noqa: E402
     Verdict,
 )
 from sealroute.policy.table import markdown as table_markdown  # noqa: E402
+from sealroute.policy.transport.apply import RuleEffect  # noqa: E402
+from sealroute.policy.transport.docs import rules_markdown  # noqa: E402
 from sealroute.proto.mtasts.policy import StsPolicy  # noqa: E402
 from sealroute.proto.mtasts.txt import StsTxt  # noqa: E402
 from sealroute.services.analysis.reference import reference_markdown as analysis_markdown  # noqa: E402
@@ -145,6 +147,11 @@ MEANINGS: dict[type, Meanings] = {
         "evidence": "What DNS and HTTPS had said.",
         "reused_connection": "Whether a connection of an earlier message was used.",
         "timings": "How long the parts took.",
+    },
+    RuleEffect: {
+        "guid": "The rule's identity.",
+        "name": "Its name at that time.",
+        "version": "How often it had been changed, from 1.",
     },
     RecipientFate: {
         "address": "The recipient.",
@@ -257,6 +264,7 @@ FACTS: Meanings = {
 _SECTIONS: tuple[tuple[type, str], ...] = (
     (Attempt, "The attempt"),
     (RecipientFate, "A recipient"),
+    (RuleEffect, "A transport rule"),
     (Finding, "A finding"),
     (Requirement, "The requirement"),
     (DaneCheck, "A DANE check"),
@@ -357,6 +365,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/reasons.md": reasons_page,
     "docs/reference/trace-record.md": trace_record_page,
     "docs/reference/connectors.md": connectors_markdown,
+    "docs/reference/transport-rules.md": rules_markdown,
     "docs/reference/settings.md": settings_markdown,
     "docs/reference/cli.md": cli_markdown,
     "docs/reference/metrics.md": metrics_markdown,

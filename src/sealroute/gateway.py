@@ -30,6 +30,7 @@ from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.history import Drift
 from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
 from sealroute.services.alert import Alerts
+from sealroute.services.apply_rules import RulesInForce
 from sealroute.services.authenticate import Authenticator
 from sealroute.services.canary import Canary, CanaryReport
 from sealroute.services.census import Census
@@ -60,7 +61,8 @@ NOT_PROBED = (
 class Choosing:
     """The connector for a recipient, from the live set; the index is rebuilt when the set changes.
 
-    A timed exception gives the domain a connector value of its own, made once and remembered.
+    A timed exception gives the domain a connector value of its own, made once and remembered; transport rules then make of it
+    what this message needs (services/apply_rules).
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -69,6 +71,7 @@ class Choosing:
         self._indexes: dict[str, tuple[Sequence[Connector], ConnectorIndex, Connector]] = {}
         self._excepted: dict[str, tuple[Connector, Connector]] = {}
         """By exception: the connector, and what the exception makes of it."""
+        self._ruled = RulesInForce()
 
     def stored(self, organization: str, domain: str) -> Connector:
         """The connector as it is stored: an exception changes its modes only, never its limits."""
@@ -80,10 +83,13 @@ class Choosing:
         return known[1].find(domain) or known[2]
 
     def __call__(self, message: Message, domain: str) -> Connector:
-        connector = self.stored(message.organization, domain)
-        exceptions = self._store.connectors.exceptions(message.organization)
+        live, organization = self._store.connectors, message.organization
+        connector = self.stored(organization, domain)
+        exceptions = live.exceptions(organization)
         if exceptions and (exception := exceptions.get((connector.guid, domain))) is not None:
-            return self._except(connector, exception, domain)
+            connector = self._except(connector, exception, domain)
+        if rules := live.rules(organization):
+            return self._ruled(message, domain, connector, rules, live.all(organization))
         return connector
 
     def _except(self, connector: Connector, exception: TimedException, domain: str) -> Connector:

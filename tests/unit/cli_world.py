@@ -36,6 +36,7 @@ from sealroute.ports import (
     MoveStore,
     ObservationLog,
     QueueItem,
+    RuleStore,
     Told,
     TraceEvent,
     TraceQuery,
@@ -47,7 +48,7 @@ from sealroute.ports import (
 from sealroute.proto.mtasts.policy import StsMode, StsPolicy
 from sealroute.proto.mtasts.txt import StsTxt, TxtStatus
 from sealroute.settings import Settings
-from tests.unit.connector_fakes import FakeExceptions
+from tests.unit.connector_fakes import FakeExceptions, FakeRules
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 WAITING = "019a9f3e-1111-7abc-8def-000000000001"
@@ -395,6 +396,7 @@ class FakeStore:
     organizations: FakeOrganizations = field(default_factory=FakeOrganizations)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
     moves: MoveStore = field(default_factory=NothingMoved)
+    rules: RuleStore = field(default_factory=FakeRules)
     drift: DriftLog = field(default_factory=NoDrift)
     alerts: AlertLog = field(default_factory=NothingTold)
     observations: ObservationLog = field(default_factory=NothingObserved)

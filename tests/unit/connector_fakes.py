@@ -11,7 +11,8 @@ from sealroute.base.errors import OperatorError
 from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.connector_json import connector_from_json, connector_to_json, to_record
 from sealroute.policy.exceptions import TimedException
-from sealroute.ports import Change, ConnectorStore, ExceptionStore
+from sealroute.policy.transport.rule import TransportRule
+from sealroute.ports import Change, ConnectorStore, ExceptionStore, RuleStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -94,6 +95,27 @@ class FakeExceptions:
         return was
 
 
+class FakeRules:
+    """ports.RuleStore, in memory and without an audit."""
+
+    def __init__(self) -> None:
+        self.kept: list[TransportRule] = []
+
+    def all(self, organization: str) -> list[TransportRule]:
+        return [rule for rule in self.kept if rule.organization == organization]
+
+    def get(self, organization: str, identity: str) -> TransportRule | None:
+        wanted = identity.casefold()
+        return next((rule for rule in self.all(organization) if wanted in (rule.name.casefold(), rule.guid)), None)
+
+    def save(self, changes: Sequence[tuple[TransportRule | None, TransportRule | None]], actor: str) -> None:
+        for before, after in changes:
+            self.kept = [rule for rule in self.kept if rule != before] + ([after] if after else [])
+
+    def changes(self, organization: str, limit: int = 100) -> list[Change]:
+        return []
+
+
 @dataclass
 class FakeContext:
     """A CliContext."""
@@ -104,6 +126,7 @@ class FakeContext:
     accepted_domains: Sequence[str] = ("example.org",)
     default_connector: Connector = field(default_factory=default_connector)
     exceptions: ExceptionStore = field(default_factory=FakeExceptions)
+    rules: RuleStore = field(default_factory=FakeRules)
 
     def now(self) -> datetime:
         return NOW

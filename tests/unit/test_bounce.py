@@ -8,11 +8,15 @@ from typing import Any
 import pytest
 
 from sealroute.base.mail import BodyType, Message, Notify, Origin, Recipient, Ret
+from sealroute.policy.modes import SmtpDaneMode
 from sealroute.policy.reasons import Reason
+from sealroute.policy.transport.apply import Hit, apply_rules
+from sealroute.policy.transport.match import YES
+from sealroute.policy.transport.rule import RuleMode, TransportRule
 from sealroute.ports import Group
 from sealroute.proto.dsn.parse import Parsed, parse
 from sealroute.services.bounce import Bounce, BounceConfig, _span
-from tests.unit.deliver_world import LONE, World
+from tests.unit.deliver_world import CONNECTOR, LONE, World
 from tests.unit.fakes import CONTENT, NOW, OTHER_TLS, Peer, numbered
 
 NEVER, SUCCESS, FAILURE, DELAY = Notify.NEVER, Notify.SUCCESS, Notify.FAILURE, Notify.DELAY
@@ -159,6 +163,27 @@ async def test_expired_reads_well() -> None:
     assert parsed.recipients[0]["diagnostic-code"].startswith(
         "smtp; 550 5.7.323 tlsa-invalid: The domain failed DANE validation"
     )
+
+
+async def test_a_notice_names_the_transport_rules_and_so_does_the_trace() -> None:
+    rules = [
+        TransportRule(guid=f"g{number}", name=f"Rule {number}", version=2, smtp_dane_mode=SmtpDaneMode.MANDATORY, mode=mode)
+        for number, mode in enumerate((RuleMode.ENFORCE, RuleMode.AUDIT))
+    ]
+    ruled = apply_rules(CONNECTOR, [Hit(rule, YES) for rule in rules], {})
+    _, parsed = await Office(connector=ruled).notice(REFUSES, hours=24)
+    assert "Transport rules: Rule 0 (version 2, g0)" in " ".join(parsed.human.split())
+    assert "Rule 1" not in parsed.human
+    office = Office(connector=ruled)
+    office.dialer.peers = {LONE: REFUSES}
+    (event,) = (await office.run()).events
+    assert event.description.endswith(" [transport rule 'Rule 0']")
+    assert event.data["transport_rules"] == ["Rule 0 (version 2, g0)"]
+    only_audited = Office(connector=apply_rules(CONNECTOR, [Hit(rules[1], YES)], {}))
+    only_audited.dialer.peers = {LONE: REFUSES}
+    (event,) = (await only_audited.run()).events
+    assert "transport_rules" not in event.data
+    assert "Rule 1" not in event.description
 
 
 async def test_expired_while_greylisted_shows_the_servers_words() -> None:

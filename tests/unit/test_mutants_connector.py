@@ -77,7 +77,9 @@ def test_the_stores_form_keeps_letters_as_they_are() -> None:
         ("@(a,b", ("@(a", "b")),
         ("a,b)", ("a", "b)")),
         ("'a','b'", ("a", "b")),
-        ("'a,b'", ("'a", "b'")),
+        ("'a,b'", ("a,b",)),
+        ("'a,b', \"c,d\" ,e", ("a,b", "c,d", "e")),
+        ("'a,b'c", ("'a", "b'c")),
         ("'a\",b", ("'a\"", "b")),
         ("'", ("'",)),
         ("xax", ("xax",)),
@@ -106,3 +108,16 @@ def test_a_time_span_goes_to_the_last_second_of_the_day() -> None:
 def test_a_time_span_has_no_24th_hour_nor_60th_minute_or_second(text: str) -> None:
     with pytest.raises(InputError, match="hours go to 23, minutes and seconds to 59"):
         parse_duration(text)
+
+
+def test_a_connector_by_itself_is_under_no_rule() -> None:
+    assert (BANK.exception_id, BANK.rule_effects, BANK.rule_key) == ("", (), "")
+
+
+@pytest.mark.parametrize("limit", ["max_messages_per_minute", "max_connections_per_destination"])
+def test_limits_of_a_connector_that_only_rules_choose_are_warned_about(limit: str) -> None:
+    scoped = replace(BANK, is_transport_rule_scoped=True, **{limit: 5})  # type: ignore[arg-type]
+    warned = {(warning.where, warning.what) for warning in check(scoped).warnings}
+    assert ("MaxMessagesPerMinute", "limits do not count for mail that a rule sends here.") in warned
+    for other in (replace(scoped, is_transport_rule_scoped=False), replace(scoped, **{limit: None})):  # type: ignore[arg-type]
+        assert not any("limits do not count" in warning.what for warning in check(other).warnings)

@@ -15,6 +15,7 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding, Reason, TlsRptResult
 from sealroute.policy.record import attempt_record
 from sealroute.policy.requirement import CheckResult, DaneCheck, HandshakeFacts, Protection, Requirement, Verdict
+from sealroute.policy.transport.apply import RuleEffect
 from sealroute.store.records import AttemptTexts, Remembered, finding_of, finding_text
 from tests.store_making import EVIDENCE, LATER, NOW, OK
 
@@ -50,6 +51,9 @@ FULL = Attempt(
     timings=Timings(1.5, 2.5, None, 4.0),
     reported=(TlsRptResult.TLSA_INVALID,),
     exception="x1f0c9a27",
+    transport_rules=(
+        RuleEffect("0000000a", "Secret", 3, ("SmtpDaneMode Opportunistic -> Mandatory",), "it is encrypted", True),
+    ),
 )
 
 

@@ -15,6 +15,7 @@ from sealroute.policy.evidence import Evidence
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Finding, TlsRptResult
 from sealroute.policy.requirement import HandshakeFacts, Requirement, Verdict
+from sealroute.policy.transport.apply import RuleEffect
 
 
 class Fate(Enum):
@@ -84,6 +85,8 @@ class Attempt:
     """TLS-report results of findings made before any handshake, held for or not."""
     exception: str = ""
     """The timed exception in force for this domain: the modes are its modes; empty: the connector's own."""
+    transport_rules: tuple[RuleEffect, ...] = ()
+    """The transport rules that applied to the message, in their order; the modes are what they made of the connector's."""
 
     @property
     def tls_report(self) -> tuple[TlsRptResult, ...]:

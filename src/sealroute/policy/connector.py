@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from sealroute.policy.modes import ConnectorType, MtaStsMode, SmtpDaneMode, TlsSettings
+
+if TYPE_CHECKING:
+    from sealroute.policy.transport.apply import RuleEffect
 
 DEFAULT_EXPIRATION = timedelta(hours=24)
 MIN_EXPIRATION, MAX_EXPIRATION = timedelta(hours=1), timedelta(days=5)
@@ -61,6 +65,16 @@ class Connector:
     @property
     def exception_id(self) -> str:
         """The timed exception that made this value of the stored connector (policy/exceptions); empty: none."""
+        return ""
+
+    @property
+    def rule_effects(self) -> tuple[RuleEffect, ...]:
+        """The transport rules that made this value of the stored connector (policy/transport/apply)."""
+        return ()
+
+    @property
+    def rule_key(self) -> str:
+        """What those of them that changed something demand; empty: none did."""
         return ""
 
 

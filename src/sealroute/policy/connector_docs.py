@@ -37,7 +37,8 @@ Names and words are taken in any case. Everything is checked before anything is 
 
 The connector with the recipient's exact domain; else one with AllAcceptedDomains, when the domain is one of your own; else
 the one with the most specific wildcard. `*.contoso.com` covers names below contoso.com but not contoso.com itself; `*` covers
-everything. Connectors that are disabled, in test mode or scoped to a rule are never used by domain. Of two that match
+everything. Connectors that are disabled, in test mode or scoped to a rule are never used by domain;
+[transport rules](transport-rules.md) may choose another one for a message, or demand more. Of two that match
 alike the older wins. Where none matches, the default applies: MX routing, both modes Opportunistic.
 
 `sealroute connector match user@contoso.com` says which and why. With `--json`: `recipient`, `domain`, `connector`, `guid`,

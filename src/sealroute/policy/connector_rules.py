@@ -224,6 +224,13 @@ def _rule_scoped(connector: Connector) -> tuple[str, str] | None:
     return None
 
 
+def _scoped_limits(connector: Connector) -> tuple[str, str] | None:
+    limits = (connector.max_connections_per_destination, connector.max_messages_per_minute)
+    if connector.is_transport_rule_scoped and any(limit is not None for limit in limits):
+        return "limits do not count for mail that a rule sends here.", "Those of the recipient domain's own connector do."
+    return None
+
+
 def _may_be_plain(connector: Connector) -> tuple[str, str] | None:
     looks = connector.smtp_dane_mode in (SmtpDaneMode.OPPORTUNISTIC, SmtpDaneMode.MANDATORY)
     looks = looks or connector.mta_sts_mode in (MtaStsMode.OPPORTUNISTIC, MtaStsMode.MANDATORY)
@@ -306,6 +313,11 @@ RULES: tuple[Rule, ...] = (
         "Warned about when the first wait is not shorter than MessageExpiration.", _retries_fit, warning=True,
     ),
     Rule("rule-scoped", ("is_transport_rule_scoped",), "Warned about: never chosen by domain.", _rule_scoped, warning=True),
+    Rule(
+        "scoped-limits", ("max_messages_per_minute", "max_connections_per_destination", "is_transport_rule_scoped"),
+        "Warned about with IsTransportRuleScoped: mail that a rule sends counts for its domain's own connector.",
+        _scoped_limits, warning=True,
+    ),
     Rule(
         "may-be-plain", ("tls_settings", "smtp_dane_mode", "mta_sts_mode"),
         "Warned about when it is null and neither mode can demand anything.", _may_be_plain, warning=True,

@@ -100,7 +100,8 @@ def decide(connector: Connector, evidence: Evidence, wishes: Wishes | None = Non
 
 def connector_rows(connector: Connector) -> tuple[str, ...]:
     """The rows that the connector itself brings into every attempt."""
-    return ("exception",) if connector.exception_id else ()
+    rows = ("exception",) if connector.exception_id else ()
+    return (*rows, "transport-rule") if connector.rule_key else rows
 
 
 def _is_blind(connector: Connector, evidence: Evidence, finding: Finding, wishes: Wishes) -> bool:

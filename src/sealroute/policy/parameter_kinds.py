@@ -200,7 +200,7 @@ def parse_moment(text: str) -> datetime:
         raise InputError(str(error)) from None
 
 
-def _choice(members: type[Enum], *, cleared: Any = NOT_CLEARABLE) -> Kind:
+def choice(members: type[Enum], *, cleared: Any = NOT_CLEARABLE) -> Kind:
     spellings = {member.value.lower(): member for member in members}
     listed = ", ".join(member.value for member in members)
 
@@ -235,7 +235,7 @@ DURATION = Kind("Duration", _DURATIONS, parse_duration, show_duration)
 DURATIONS = Kind("Duration list", f"{_DURATIONS}, separated by commas", parse_duration, show_duration, many=True)
 WHOLE = Kind("Whole number", "a whole number, '$null'", parse_whole, _same, cleared=None)
 MOMENT = Kind("Date and time", "2026-01-31T12:00:00Z, '$null'", parse_moment, rfc3339, cleared=None)
-CONNECTOR_TYPE = _choice(ConnectorType)
-TLS_SETTINGS = _choice(TlsSettings, cleared=None)
-DANE_MODE = _choice(SmtpDaneMode)
-STS_MODE = _choice(MtaStsMode)
+CONNECTOR_TYPE = choice(ConnectorType)
+TLS_SETTINGS = choice(TlsSettings, cleared=None)
+DANE_MODE = choice(SmtpDaneMode)
+STS_MODE = choice(MtaStsMode)

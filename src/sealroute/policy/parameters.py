@@ -62,8 +62,12 @@ class Parameter:
         default = _DEFAULTS[self.field]
         return None if default is MISSING else default
 
-    def show(self, connector: Connector) -> str:
-        return self.kind.show(getattr(connector, self.field))
+    def value(self, holder: Any) -> Any:
+        """The field's value in what the table describes."""
+        return getattr(holder, self.field)
+
+    def show(self, holder: Any) -> str:
+        return self.kind.show(self.value(holder))
 
 
 _KEPT = "Kept as given; Sealroute does not act on it."
@@ -183,17 +187,29 @@ class Parsed:
     """The fields whose text could not be read; rules about them cannot be judged."""
 
 
-def parse_given(given: Mapping[str, Given], verb: Verb, current: Connector | None = None) -> Parsed:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a family of cmdlets takes."""
+
+    noun: str
+    by_name: Mapping[str, Parameter]
+    """In lower case."""
+
+
+CONNECTORS = Table("OutboundConnector", BY_NAME)
+
+
+def parse_given(given: Mapping[str, Given], verb: Verb, current: Any = None, table: Table = CONNECTORS) -> Parsed:
     """Read what was given, by Exchange name in any case; `current` is what list edits start from."""
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     failed: set[str] = set()
     for name, value in given.items():
-        parameter = BY_NAME.get(name.lower())
+        parameter = table.by_name.get(name.lower())
         if parameter is None:
             problems.append(Problem(name, "there is no such parameter."))
         elif not parameter.verbs & verb:
-            problems.append(Problem(parameter.name, f"{_spoken(verb)}-OutboundConnector does not take it."))
+            problems.append(Problem(parameter.name, f"{_spoken(verb)}-{table.noun} does not take it."))
         elif parameter.field in values or parameter.field in failed:
             problems.append(Problem(parameter.name, "it is given more than once."))
         else:
@@ -209,7 +225,7 @@ def _spoken(verb: Verb) -> str:
     return "New" if verb is Verb.NEW else "Set"
 
 
-def _value(parameter: Parameter, given: Given, current: Connector | None) -> Any:
+def _value(parameter: Parameter, given: Given, current: Any) -> Any:
     kind = parameter.kind
     if isinstance(given, str) and given.strip().lower() in ("", "$null"):
         if kind.cleared is NOT_CLEARABLE:
@@ -224,7 +240,7 @@ def _value(parameter: Parameter, given: Given, current: Connector | None) -> Any
     if isinstance(given, ListEdit):
         if current is None:
             raise InputError("there is no list yet to add to or remove from")
-        return _edited(kind, getattr(current, parameter.field), given)
+        return _edited(kind, parameter.value(current), given)
     return _without_repeats(kind, tuple(kind.parse(item) for item in given))
 
 
@@ -266,10 +282,22 @@ def split_list(text: str) -> tuple[str, ...]:
     bare = text.strip()
     if bare.startswith("@(") and bare.endswith(")"):
         bare = bare[2:-1].strip()
-    items = tuple(_unquoted(item.strip()) for item in bare.split(","))
+    items = tuple(_unquoted(item.strip()) for item in _split(bare))
     if not all(items):
         raise InputError(f"{text!r} has an empty item")
     return items
+
+
+_ITEM = re.compile(r"""(\s*(?:"[^"]*"\s*(?=,|\Z)|'[^']*'\s*(?=,|\Z)|[^,]*))(,?)""")
+"""A quoted item may hold commas; a quotation mark within an item is a character like any other."""
+
+
+def _split(text: str) -> list[str]:
+    items, at = list[str](), 0
+    while (match := _ITEM.match(text, at)) is not None and match[2]:
+        items.append(match[1])
+        at = match.end()
+    return [*items, text[at:]]
 
 
 def _unquoted(text: str) -> str:

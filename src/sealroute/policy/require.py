@@ -58,6 +58,7 @@ def requirement(
         dane_shadow=None if d_mode is SmtpDaneMode.NONE else "dane-usable" in found and BLIND not in found,
         sts_shadow=None if s_mode is MtaStsMode.NONE else "sts-enforce" in found,
         exception=connector.exception_id,
+        transport_rules=tuple(effect.identity for effect in connector.rule_effects if not effect.audit),
     )
 
 

@@ -66,6 +66,8 @@ class Requirement:
     """The same for Mandatory MTA-STS and `sts`."""
     exception: str = ""
     """The timed exception under which it was made: its connections serve nothing else."""
+    transport_rules: tuple[str, ...] = ()
+    """The transport rules under which it was made, with their versions: its connections serve nothing else."""
     key: str = field(init=False, repr=False, compare=False)
     """Equal for requirements that an open connection may serve alike; the recipient domain is not part of it."""
 
@@ -77,7 +79,7 @@ class Requirement:
             self.host, self.tls_required, self.sni, self.chain, self.certificate_names, self.authenticated,
             dane and (dane.base, tuple(map(str, dane.records)), names, dane.enforced),
             sts and (sts.mode.value, sts.mx_matches, sts.enforced),
-            self.dane_shadow, self.sts_shadow, self.exception,
+            self.dane_shadow, self.sts_shadow, self.exception, self.transport_rules,
         )  # fmt: skip
         object.__setattr__(self, "key", blake2b(repr(parts).encode(), digest_size=16).hexdigest())
 

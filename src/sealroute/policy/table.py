@@ -182,6 +182,8 @@ TOGETHER_ROWS: tuple[Note, ...] = (
          "MTA-STS is judged and reported but holds nothing; it may not overrule a DANE failure", "[RFC 8461 §2]"),
     Note("exception", "a timed exception is in force for the recipient domain in this connector",
          "its modes instead of the connector's, until its date; everything else stays", "[ours]"),
+    Note("transport-rule", "transport rules apply to the message",
+         "what they demand is added to the connector's own; less only when the rule says AllowWeaker", "[ours]"),
     Note("tls-settings", "the connector has TlsSettings", "added to the rest: the strictest of each property wins",
          "[Exchange Online]"),
     Note("opportunistic-tls", "nothing demands TLS",

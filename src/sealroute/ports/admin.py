@@ -15,19 +15,23 @@ from sealroute.policy.move import Held, Move
 from sealroute.policy.readiness import Day
 from sealroute.policy.reasons import Finding
 from sealroute.policy.sighting_changes import SeenChange
+from sealroute.policy.transport.rule import TransportRule
 from sealroute.ports.queue import Group, GroupState, TraceEvent
 from sealroute.ports.state import DestinationState, Watched
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One audited change to a connector."""
+    """One audited change to a connector or a transport rule."""
 
     at: datetime
     actor: str
     action: str
-    """New, Set, Remove, Validate, NewException, EndException, StartMove, AdvanceMove or RollBackMove."""
+    """New, Set, Remove, Validate, NewException, EndException, StartMove, AdvanceMove, RollBackMove, NewRule, SetRule or
+    RemoveRule.
+    """
     connector: str
+    """Its name, or the rule's."""
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
 
@@ -135,6 +139,29 @@ class MoveStore(Protocol):
 
     def try_again(self, move: Move, due: datetime) -> int:
         """Make what waits for the move's domains due at the moment, if it is not earlier; returns how many."""
+        ...
+
+
+class RuleStore(Protocol):
+    """Transport rules at rest.  Names are compared without regard to case within an organisation."""
+
+    def all(self, organization: str) -> list[TransportRule]:
+        """By priority."""
+        ...
+
+    def get(self, organization: str, identity: str) -> TransportRule | None:
+        """By name (any case) or GUID."""
+        ...
+
+    def save(self, changes: Sequence[tuple[TransportRule | None, TransportRule | None]], actor: str) -> None:
+        """Each (as the caller saw it, as it shall be; None: there is none), all in one transaction, or none.
+
+        Raises OperatorError when a name is taken, a rule has changed meanwhile, or a route cannot be used.
+        """
+        ...
+
+    def changes(self, organization: str, limit: int = 100) -> list[Change]:
+        """The newest first."""
         ...
 
 

@@ -16,6 +16,7 @@ from sealroute.policy.history import Drift, Remembered
 from sealroute.policy.readiness import Day
 from sealroute.policy.sighting import Sighting
 from sealroute.policy.sighting_changes import Compared
+from sealroute.policy.transport.rule import TransportRule
 from sealroute.ports.queue import Group
 
 
@@ -32,6 +33,10 @@ class Connectors(Protocol):
 
     def moves(self, organization: str) -> Mapping[str, tuple[str, datetime]]:
         """Moves under way by connector GUID: their id, and when they were started; as last loaded."""
+        ...
+
+    def rules(self, organization: str) -> Sequence[TransportRule]:
+        """Transport rules that are enabled, by priority, as last loaded."""
         ...
 
 

@@ -140,6 +140,7 @@ class Run:
                 timings=Timings(self.resolve_ms, seen.connect_ms, seen.tls_ms, seen.transaction_ms),
                 reported=host.reported if host else plan.reported,
                 exception=connector.exception_id,
+                transport_rules=connector.rule_effects,
             )
         )
         self.resolve_ms = None  # the plan was made once, so its time belongs to the first record only

@@ -140,6 +140,7 @@ class Bounce:
             ("Its last reply", _said(attempt, fate)),
             ("Code", _code(action, finding) if finding is not None else ""),
             ("Decided by", ", ".join(attempt.rows) if attempt else ""),
+            ("Transport rules", _rules(attempt)),
             ("Attempts", str(run.group.attempts + 1)),
             ("Tried for", _span(run.now - run.group.queued_at)),
             ("Tried until", rfc3339(run.expires_at) if action is Action.DELAYED else ""),
@@ -216,6 +217,11 @@ def _last_attempt(run: Run, fate: RecipientFate) -> Attempt | None:
             if attempt.host == finding.host and finding.ip in ("", attempt.ip):
                 return attempt
     return run.attempts[-1] if run.attempts else None
+
+
+def _rules(attempt: Attempt | None) -> str:
+    """The rules that made it stricter, or chose the way."""
+    return ", ".join(rule.identity for rule in attempt.transport_rules if not rule.audit) if attempt else ""
 
 
 def _remote(attempt: Attempt | None) -> str:

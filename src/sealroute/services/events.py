@@ -7,11 +7,13 @@ read the run's Attempts and fates.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from sealroute.base.mail import Message
 from sealroute.policy.attempt import Attempt, Fate, RecipientFate
 from sealroute.policy.requirement import Protection
+from sealroute.policy.transport.apply import RuleEffect
 from sealroute.ports import TraceEvent
 
 _PROTECTED_BY = {
@@ -27,7 +29,19 @@ def events_of(
 ) -> tuple[TraceEvent, ...]:
     """One event per recipient fate, in the order decided."""
     by_fate = {id(fate): attempt for attempt in attempts for fate in attempt.recipients}
-    return tuple(_event(message, fate, by_fate.get(id(fate)), at) for fate in fates)
+    events = (_event(message, fate, by_fate.get(id(fate)), at) for fate in fates)
+    rules = attempts[0].transport_rules if attempts else ()  # all attempts of a run have the same
+    return tuple(_with_rules(event, rules) for event in events) if rules else tuple(events)
+
+
+def _with_rules(event: TraceEvent, rules: Sequence[RuleEffect]) -> TraceEvent:
+    """The event, naming the rules that are among its reasons."""
+    acted = [rule for rule in rules if not rule.audit]
+    if not acted:
+        return event
+    names = ", ".join(repr(rule.name) for rule in acted)
+    data = {**event.data, "transport_rules": [rule.identity for rule in acted]}
+    return replace(event, description=f"{event.description} [transport rule {names}]", data=data)
 
 
 def _event(message: Message, fate: RecipientFate, attempt: Attempt | None, at: datetime) -> TraceEvent:

@@ -2,7 +2,7 @@
 
 A plan is used again until the shortest TTL in its evidence runs out; one that rests on anything unknown is never kept.
 Look-ups under way are shared.  The cache is bounded; a changed connector has a new key, so nothing old survives it, and so
-has a domain under a timed exception.
+has a domain under a timed exception, or a message under transport rules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sealroute.policy.modes import Wishes
 
 MAX_PLANS = 20_000
 
-Key = tuple[str, datetime | None, str, str, bool, bool]
+Key = tuple[str, datetime | None, str, str, str, bool, bool]
 
 
 class Gathers(Protocol):
@@ -107,5 +107,5 @@ class Plans:
 
 
 def _key(connector: Connector, domain: str, wishes: Wishes) -> Key:
-    changed, exception = connector.when_changed, connector.exception_id
-    return connector.guid, changed, exception, domain, wishes.require_tls, wishes.tls_required_no
+    changed, exception, rules = connector.when_changed, connector.exception_id, connector.rule_key
+    return connector.guid, changed, exception, rules, domain, wishes.require_tls, wishes.tls_required_no

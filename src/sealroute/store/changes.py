@@ -15,6 +15,8 @@ from sealroute.store.notify import notify
 from sealroute.store.schema import connector_change, counter
 
 VERSION = "connector_version"
+RULE_ACTIONS = ("NewRule", "SetRule", "RemoveRule")
+"""Changes to transport rules, kept beside those to connectors."""
 Record = Mapping[str, Any] | str | None
 """A mapping, or its JSON."""
 

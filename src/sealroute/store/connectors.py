@@ -21,10 +21,13 @@ from sealroute.base.times import from_us, to_us
 from sealroute.policy.connector import Connector
 from sealroute.policy.connector_json import connector_from_json, connector_to_json
 from sealroute.policy.exceptions import TimedException
+from sealroute.policy.transport.rule import TransportRule
 from sealroute.ports import Change
-from sealroute.store.changes import grow_version, note_change, version
+from sealroute.store.changes import RULE_ACTIONS, grow_version, note_change, version
 from sealroute.store.engine import Database, Readers
 from sealroute.store.exceptions import end_of_connector, load_in_force
+from sealroute.store.rules import load as load_rules
+from sealroute.store.rules import refuse_if_routed
 from sealroute.store.schema import connector as table
 from sealroute.store.schema import connector_change, connector_move, organization
 
@@ -117,7 +120,8 @@ class SqlConnectors:
     def changes(self, organization: str, limit: int = 100) -> list[Change]:
         """The newest first."""
         change = connector_change.c
-        query = select(connector_change).where(change.organization == organization).order_by(change.id.desc()).limit(limit)
+        mine = (change.organization == organization) & change.action.not_in(RULE_ACTIONS)
+        query = select(connector_change).where(mine).order_by(change.id.desc()).limit(limit)
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [
@@ -140,6 +144,7 @@ class LiveConnectors:
         self._loaded: Mapping[str, tuple[Connector, ...]] = MappingProxyType({})
         self._exceptions: Mapping[str, Mapping[tuple[str, str], TimedException]] = MappingProxyType({})
         self._moves: Mapping[str, Mapping[str, tuple[str, datetime]]] = MappingProxyType({})
+        self._rules: Mapping[str, tuple[TransportRule, ...]] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return f"<LiveConnectors version {self._version}, {sum(map(len, self._loaded.values()))} connectors>"
@@ -161,36 +166,47 @@ class LiveConnectors:
         """Moves under way by connector GUID: their id, and when they were started; as last loaded."""
         return self._moves.get(organization, _NO_MOVES)
 
+    def rules(self, organization: str) -> Sequence[TransportRule]:
+        """The transport rules that are enabled, by priority."""
+        return self._rules.get(organization, ())
+
     async def refresh(self) -> bool:
-        """Load connectors, exceptions and moves if they changed; True when they did.
+        """Load connectors, exceptions, moves and transport rules if they changed; True when they did.
 
         Raises OperatorError when one cannot be read and StoreUnavailable when the store cannot: the last set then stays.
         """
         found = await self._readers.run(self._changed)
         if found is None:
             return False
-        number, rows, excepted, moving = found
+        number, rows, excepted, moving, enabled = found
         loaded: dict[str, list[Connector]] = {}
         for row in rows:
             loaded.setdefault(row.organization, []).append(_connector_of(row))
         exceptions: dict[str, dict[tuple[str, str], TimedException]] = {}
         for item in excepted:
             exceptions.setdefault(item.organization, {})[item.connector_guid, item.domain] = item
+        rules: dict[str, list[TransportRule]] = {}
+        for rule in enabled:
+            rules.setdefault(rule.organization, []).append(rule)
         self._loaded = MappingProxyType({organization: tuple(items) for organization, items in loaded.items()})
         self._exceptions = MappingProxyType(exceptions)
         moves: dict[str, dict[str, tuple[str, datetime]]] = {}
         for organization_, guid, identity, started_us in moving:
             moves.setdefault(organization_, {})[guid] = identity, from_us(started_us)
         self._moves = MappingProxyType(moves)
+        self._rules = MappingProxyType({organization: tuple(items) for organization, items in rules.items()})
         self._version = number
         return True
 
-    def _changed(self, connection: Connection) -> tuple[int, Sequence[Any], list[TimedException], Sequence[Any]] | None:
+    def _changed(
+        self, connection: Connection
+    ) -> tuple[int, Sequence[Any], list[TimedException], Sequence[Any], list[TransportRule]] | None:
         number = version(connection)
         if number == self._version:
             return None
         rows = connection.execute(selected.order_by(table.c.name_key)).all()
-        return number, rows, load_in_force(connection, utc_now()), connection.execute(_moving).all()
+        rules = [rule for rule in load_rules(connection) if rule.enabled]
+        return number, rows, load_in_force(connection, utc_now()), connection.execute(_moving).all(), rules
 
 
 _NO_EXCEPTIONS: Mapping[tuple[str, str], TimedException] = MappingProxyType({})
@@ -253,6 +269,7 @@ def remove_from(connection: Connection, row: Any, actor: str, now: datetime) -> 
     """Remove the connector of a row of `selected`."""
     connection.execute(delete(table).where(table.c.guid == row.guid))
     gone = Connector(guid=row.guid, organization=row.organization, name=row.name)
+    refuse_if_routed(connection, gone, None)
     end_of_connector(connection, row.organization, row.guid, actor, now)
     _record(connection, gone, actor, now, "Remove", row.parameters, None)
 
@@ -262,6 +279,7 @@ def replace_in(connection: Connection, before: Connector, after: Connector, acto
     changed = after.when_changed
     assert changed is not None
     _refuse_taken_name(connection, after)
+    refuse_if_routed(connection, before, after)
     stored = _row(after)
     connection.execute(update(table).where(table.c.guid == after.guid).values(**stored))
     _record(connection, after, actor, changed, "Set", connector_to_json(before), stored["parameters"])

@@ -101,7 +101,7 @@ connector = Table(
     UniqueConstraint("organization", "name_key"),
 )
 
-# Every change to a connector, for good; also of connectors that are gone.
+# Every change to a connector or transport rule, for good; also of those that are gone.
 connector_change = Table(
     "connector_change",
     metadata,
@@ -111,7 +111,7 @@ connector_change = Table(
     Column("connector_name", String(64), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Column("actor", String(256), nullable=False),
-    Column("action", String(16), nullable=False),  # New, Set, Remove, Validate, NewException, EndException, ...Move
+    Column("action", String(16), nullable=False),  # New, Set, Remove, Validate, NewException, EndException, ...Move, ...Rule
     Column("before", Text),  # the parameters, or the exception; null for New
     Column("after", Text),  # the same; null for Remove; for Validate the tasks
     Index("ix_connector_change_organization", "organization", "id"),
@@ -144,6 +144,25 @@ timed_exception = Table(
     Column("ended_us", BigInteger),
     Column("ended_by", String(256), nullable=False),
     Index("ix_timed_exception_organization", "organization", "created_us"),
+)
+
+# What makes a message go another way or under stricter demands (policy/transport).  An organisation's priorities are always
+# 0, 1, 2, ...; every change to one of its rules leaves them so.  Loaded anew together with connectors.
+transport_rule = Table(
+    "transport_rule",
+    metadata,
+    Column("guid", String(36), primary_key=True),
+    Column("organization", String(64), ForeignKey("organization.id"), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("name_key", String(256), nullable=False),  # casefolded
+    Column("priority", Integer, nullable=False),
+    Column("route", String(36)),  # the GUID of the connector it routes through; null: none
+    Column("parameters", Text, nullable=False),  # policy/transport/json; priority and version are the columns'
+    Column("version", Integer, nullable=False),
+    Column("created_us", BigInteger, nullable=False),
+    Column("changed_us", BigInteger, nullable=False),
+    UniqueConstraint("organization", "name_key"),
+    Index("ix_transport_rule_order", "organization", "priority"),
 )
 
 # Who may submit mail.  Not called `user`, which PostgreSQL reserves.

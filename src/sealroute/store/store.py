@@ -18,7 +18,7 @@ from pathlib import Path
 from sealroute.base.errors import OperatorError, StoreUnavailable
 from sealroute.ports import Changed
 from sealroute.store.alerts import SqlAlertLog, SqlAlerts
-from sealroute.store.connectors import LiveConnectors, SqlConnectors
+from sealroute.store.connectors import LiveConnectors, SqlConnectors, utc_now
 from sealroute.store.destinations import SqlDestinations, SqlWindows
 from sealroute.store.engine import Database, Readers, create_privately
 from sealroute.store.exceptions import SqlExceptions
@@ -30,6 +30,7 @@ from sealroute.store.policies import SqlPolicyCache
 from sealroute.store.queue import DurableQueue
 from sealroute.store.queue_admin import SqlQueueAdmin
 from sealroute.store.reports import SqlReports
+from sealroute.store.rules import SqlRules
 from sealroute.store.schema import probe_day
 from sealroute.store.traces import SqlTraces
 from sealroute.store.turns import Turns
@@ -52,6 +53,7 @@ class AdminStore:
         self.users = SqlUsers(database)
         self.organizations = SqlOrganizations(database)
         self.exceptions = SqlExceptions(database)
+        self.rules = SqlRules(database, utc_now)
         self.drift = SqlDrift(database)
         self.observations = SqlObservationLog(database)
         self.watched = SqlWatchLog(database)

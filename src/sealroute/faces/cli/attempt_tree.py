@@ -45,6 +45,8 @@ def attempt_tree(record: Record, *, title: str = "") -> Tree:
     tree.add(screen.text("Connector  ", (str(record.get("connector_name", "")), "bold"), f" ({modes})"))
     if record.get("exception"):
         tree.add(screen.text("Exception  ", (str(record["exception"]), "bold"), "  these modes, for this domain only"))
+    for rule in record.get("transport_rules", ()):
+        tree.add(_rule_line(rule))
     if record.get("rows"):
         tree.add(screen.text("Decided by  ", ", ".join(record["rows"])))
     evidence = record.get("evidence")
@@ -67,6 +69,14 @@ def attempt_line(record: Record) -> Text:
     fates = ", ".join(dict.fromkeys(str(fate["fate"]) for fate in record.get("recipients", ())))
     text = attempt_text(record)
     return screen.text(_headline(record, ""), "  ", (text, "yellow") if text else (fates, "green"))
+
+
+def _rule_line(rule: Record) -> Text:
+    """A transport rule that applied, and what it did."""
+    did = "; ".join(rule.get("did", ())) or "demands nothing that was not demanded already"
+    would = "Audit, would have: " if rule.get("audit") else ""
+    why = f" (cannot be told whether the message meets it: {rule['uncertain']})" if rule.get("uncertain") else ""
+    return screen.text("Rule  ", (str(rule.get("name", "")), "bold"), f" (version {rule.get('version')})  {would}{did}{why}")
 
 
 def _branch(tree: Tree, name: str, lines: Sequence[Text]) -> None:

@@ -18,7 +18,7 @@ from sealroute.base.errors import OperatorError
 from sealroute.faces.cli.cmdlet_binding import Bound, CmdletParameter, Takes, allowed_of, position_of, read_arguments
 from sealroute.faces.cli.output import report
 from sealroute.policy.connector import Connector
-from sealroute.ports import ConnectorStore, ExceptionStore
+from sealroute.ports import ConnectorStore, ExceptionStore, RuleStore
 
 __all__ = [
     "UNUSABLE_INPUT",
@@ -49,6 +49,8 @@ class CliContext(Protocol):
     def connectors(self) -> ConnectorStore: ...
     @property
     def exceptions(self) -> ExceptionStore: ...
+    @property
+    def rules(self) -> RuleStore: ...
     @property
     def organization(self) -> str: ...
     @property

@@ -6,7 +6,7 @@ Typer reads a function's signature; here the signature is made, so that a row ad
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.policy import parameter_kinds as kinds
 from sealroute.policy.parameters import Given, ListEdit, Parameter, Verb, accepted_by, split_list
+from sealroute.policy.transport.parameters import accepted_by as rules_accepted_by
 
 
 class TableCommand(TyperCommand):
@@ -25,7 +26,10 @@ class TableCommand(TyperCommand):
         return super().parse_args(ctx, spell_out_booleans(args))
 
 
-_BOOLEANS = frozenset(p.option for p in accepted_by(Verb.NEW | Verb.SET) if p.kind is kinds.BOOLEAN)
+_BOTH_TABLES = (*accepted_by(Verb.NEW | Verb.SET), *rules_accepted_by(Verb.NEW | Verb.SET))
+_BOOLEANS = frozenset(parameter.option for parameter in _BOTH_TABLES if parameter.kind.name == kinds.BOOLEAN.name)
+Accepted = Callable[[Verb], Sequence[Parameter]]
+"""What a verb takes: policy/parameters.accepted_by, or that of transport rules."""
 
 
 def spell_out_booleans(args: list[str]) -> list[str]:
@@ -52,34 +56,37 @@ def _boolean_next(args: list[str], position: int) -> bool:
     return True
 
 
-def _options(verb: Verb) -> list[inspect.Parameter]:
+def _options(verb: Verb, accepted: Accepted) -> list[inspect.Parameter]:
     """One option for each parameter that the verb takes, and two more for each list that Set may edit."""
     options: list[inspect.Parameter] = []
-    for parameter in accepted_by(verb):
+    for parameter in accepted(verb):
         if parameter.field == "name" and verb is Verb.NEW:
             continue
         text = f"{parameter.help} Allowed: {parameter.kind.allowed}."
-        options.append(_option(parameter.field, parameter, text))
+        options.append(_option("", parameter, text))
         if parameter.kind.many and verb is Verb.SET:
             for word in ("add", "remove"):
                 help_text = f"{word.capitalize()} {'to' if word == 'add' else 'from'} {parameter.name}, leaving the rest."
-                options.append(_option(f"{word}_{parameter.field}", parameter, help_text))
+                options.append(_option(word, parameter, help_text))
     return options
 
 
-def _option(name: str, parameter: Parameter, help_text: str) -> inspect.Parameter:
+def _option(word: str, parameter: Parameter, help_text: str) -> inspect.Parameter:
+    name, option_name = parameter.field, parameter.option
+    if word:
+        name, option_name = f"{word}_{name}", f"{word}-{option_name}"
     metavar = parameter.kind.name.replace(" ", "-").lower()
-    option = typer.Option(f"--{name.replace('_', '-')}", help=help_text, show_default=False, metavar=metavar)
+    option = typer.Option(f"--{option_name}", help=help_text, show_default=False, metavar=metavar)
     annotation: Any = Annotated[(list[str] | None) if parameter.kind.many else (str | None), option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
-def from_table(verb: Verb) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def from_table(verb: Verb, accepted: Accepted = accepted_by) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the table's options in place of its `**options`; read them with `given_options`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
-        signature = inspect.Signature([*own, *_options(verb)])
+        signature = inspect.Signature([*own, *_options(verb, accepted)])
 
         @wraps(command)
         def run(*args: Any, **kwargs: Any) -> None:
@@ -92,10 +99,10 @@ def from_table(verb: Verb) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
-def given_options(verb: Verb, options: Mapping[str, Any]) -> dict[str, Given]:
+def given_options(verb: Verb, options: Mapping[str, Any], accepted: Accepted = accepted_by) -> dict[str, Given]:
     """The table's options that were given, by Exchange name; raises OperatorError when a list is set and edited at once."""
     given: dict[str, Given] = {}
-    for parameter in accepted_by(verb):
+    for parameter in accepted(verb):
         value = options.get(parameter.field)
         if isinstance(value, list):
             value = ",".join(value)

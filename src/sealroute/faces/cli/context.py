@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Organizations,
         QueueAdmin,
         ReportSource,
+        RuleStore,
         Traces,
         Users,
         WatchLog,
@@ -58,6 +59,8 @@ class AdminStores(Protocol):
     def exceptions(self) -> ExceptionStore: ...
     @property
     def moves(self) -> MoveStore: ...
+    @property
+    def rules(self) -> RuleStore: ...
     @property
     def drift(self) -> DriftLog: ...
     @property
@@ -128,6 +131,10 @@ class Context:
     @property
     def exceptions(self) -> ExceptionStore:
         return self.store.exceptions
+
+    @property
+    def rules(self) -> RuleStore:
+        return self.store.rules
 
     @property
     def accepted_domains(self) -> Sequence[str]:

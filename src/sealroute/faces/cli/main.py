@@ -33,6 +33,7 @@ INTERRUPTED = 130
 _CMDLET = re.compile(r"[A-Za-z]+-[A-Za-z][A-Za-z0-9]*", re.ASCII)
 CMDLET_MODULES = (
     "sealroute.faces.cli.connector_cmdlets",
+    "sealroute.faces.cli.rule_cmdlets",
     "sealroute.faces.cli.trace_cmdlets",
     "sealroute.faces.cli.report_cmdlets",
 )
@@ -55,6 +56,7 @@ COMMANDS = {
     "config": Command("config", "Check the configuration file, show what is in force, print an example."),
     "connector": Command("connector", "Outbound connectors: list, get, new, set, remove, match, history."),
     "migrate": Command("migrate", "Import connectors; move pinned ones: plan, start, status, advance, rollback."),
+    "rule": Command("rule", "Transport rules: list, get, new, set, enable, disable, remove, test, import, history."),
     "exception": Command("exception", "Timed exceptions for one recipient domain: add, list, end."),
     "resolver": Command("resolver", "Check whether the resolver tells valid DNSSEC from invalid."),
     "queue": Command("queue", "Mail that waits: list, show, retry, hold, release, remove."),

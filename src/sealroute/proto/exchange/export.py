@@ -43,7 +43,7 @@ def text_of(raw: bytes) -> str:
 def bounded(records: list[Exported]) -> tuple[Exported, ...]:
     """The records, if there are some and not too many; raises InputError."""
     if not records:
-        raise InputError("the file holds no connector")
+        raise InputError("the file holds no object")
     if len(records) > MAX_RECORDS:
         raise InputError(f"the file holds more than {MAX_RECORDS} objects")
     for record in records:
