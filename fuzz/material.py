@@ -78,3 +78,8 @@ EXCHANGE_EXPORTS = (
     b'</LST></Obj><Ref N="SmartHosts" RefId="1" /><Nil N="Comment" /></Props></Obj></Objs>',
     b'"Name","Enabled","RecipientDomains","SmartHosts"\r\n"Bank","True","{fabrikam.com, *.fabrikam.com}","192.0.2.1"\r\n',
 )
+POSTFIX_TABLES = (
+    b"# partners\ncontoso.com secure match=mx.contoso.com\n.fabrikam.com dane-only\n[mx.example.net] verify match=hostname\n",
+    b"contoso.com smtp:[mx.contoso.com]\n.fabrikam.com  relay:[192.0.2.1]:25\nexample.net :\n",
+    b"contoso.com encrypt\n   protocols=TLSv1.3\nfabrikam.com secure match=nexthop:dot-nexthop\n",
+)

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from fuzz import material
 from sealroute.base import der, names
@@ -22,8 +23,9 @@ from sealroute.base.mail import Envelope, Origin, Recipient
 from sealroute.base.pem import read_pem, write_pem
 from sealroute.base.status import Enhanced, Reply
 from sealroute.net import dnswire
-from sealroute.policy.connector import default_connector
+from sealroute.policy.connector import Connector, default_connector
 from sealroute.policy.connector_json import connector_from_json, connector_to_json
+from sealroute.ports import ConnectorStore
 from sealroute.proto.dane.records import classify, parse
 from sealroute.proto.dane.verify import DaneVerdict, verify
 from sealroute.proto.dsn import parse as dsn
@@ -443,3 +445,25 @@ def exchange_export(data: bytes) -> None:
     """Any file, taken for each of Exchange's exports, is connectors that the store gives back as they are, or is refused."""
     for kind in (None, FileFormat.JSON, FileFormat.CLIXML, FileFormat.CSV):
         _holds_what_was_read(_imported(data, kind))
+
+
+class _NoConnectors:
+    """The part of ports.ConnectorStore that an import's plan asks, empty."""
+
+    def all(self, organization: str) -> list[Connector]:
+        return []
+
+
+@target(*material.POSTFIX_TABLES)
+def postfix_tables(data: bytes) -> None:
+    """Any file, taken for each of Postfix's tables, is connectors that the store gives back as they are, or is refused."""
+    for kind in (None, FileFormat.TLS_POLICY, FileFormat.TRANSPORT):
+        imported = _imported(data, kind)
+        if imported is None:
+            continue
+        try:
+            planned = import_connectors.plan(cast("ConnectorStore", _NoConnectors()), imported, material.NOW)
+        except OperatorError:
+            continue
+        for connector in planned.added:
+            assert connector_from_json(connector_to_json(connector)) == connector

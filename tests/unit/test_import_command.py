@@ -68,6 +68,21 @@ def test_one_that_cannot_be_saved_keeps_all_out(tmp_path: Path, store: Store, ca
     assert store.admin.connectors.all("default") == []
 
 
+def test_a_name_that_the_store_could_not_give_back_is_refused(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "tls_policy"
+    table.write_bytes(b"contoso.com secure match=mx.contoso.com\nfabrikam.com secure match=A\0b.fabrikam.com\n")
+    assert command(tmp_path, str(table)) == 2
+    said = capsys.readouterr().err
+    assert "TLS policy line 2: fabrikam.com" in said
+    assert "TlsDomain" in said
+    assert store.admin.connectors.all("default") == []
+    table.write_bytes(b"contoso.com secure match=MX.Contoso.com\n")
+    assert command(tmp_path, str(table)) == 0
+    assert [item.tls_domain for item in store.admin.connectors.all("default")] == ["mx.contoso.com"]
+
+
 def test_the_store_takes_all_or_none(store: Store) -> None:
     connectors = store.admin.connectors
     first = Connector(guid=GUID, name="First", recipient_domains=("contoso.com",))

@@ -13,6 +13,7 @@ from enum import Enum
 
 from sealroute.base.errors import InputError, OperatorError, Problem
 from sealroute.policy.connector import Connector
+from sealroute.policy.connector_json import from_record, to_record
 from sealroute.policy.connector_rules import check
 from sealroute.policy.parameters import BY_NAME
 from sealroute.ports import ConnectorStore
@@ -118,8 +119,12 @@ def plan(store: ConnectorStore, imported: Imported, now: datetime, *, replacing:
     stored = dict(others)
     taken: set[str] = set()
     for draft in imported.drafts:
-        after = draft.connector
-        where = f"{draft.where}: {after.name}"
+        where = f"{draft.where}: {draft.connector.name}"
+        try:
+            after = from_record(to_record(draft.connector))  # in compared form, and certain to be readable from the store
+        except OperatorError as error:
+            problems += [Problem(f"{where}: {item.where}", item.what, item.fix) for item in error.problems]
+            continue
         same_name = next((item for item in stored.values() if item.name.casefold() == after.name.casefold()), None)
         before = stored.get(after.guid) or same_name
         if before is not None and not replacing:
