@@ -164,6 +164,9 @@ async def test_smart_hosts_are_the_next_hops(tmp_path: Path) -> None:
         assert found["Certificate (DANE)", pinned]["Status"] == "NotApplicable"
         assert record["WithoutWay"] == [pinned]
         assert [mail["IsDelivered"] for mail in record["Recipients"]] == [True]
+        both = "bob@unsigned.test, eve@unsigned.test,bob@unsigned.test"
+        said = await bench.run("Validate-OutboundConnector", "pinned", "-Recipients", both, ok=(1,))
+        assert [said.count(f"\n{name}@unsigned.test: delivered") for name in ("bob", "eve")] == [1, 1]
 
 
 @pytest.mark.real

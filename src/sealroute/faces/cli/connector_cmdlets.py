@@ -90,9 +90,7 @@ def _get(bound: Bound, context: CliContext) -> int:
 
 
 def _validate(bound: Bound, context: CliContext) -> int:
-    recipients = bound.values.get("Recipients", ())
-    addresses = [recipients] if isinstance(recipients, str) else list(recipients)
-    return validate_connector(context, bound.get("Identity"), addresses, bound.format(Format.TABLE))
+    return validate_connector(context, bound.get("Identity"), bound.items("Recipients"), bound.format(Format.TABLE))
 
 
 CMDLETS = (

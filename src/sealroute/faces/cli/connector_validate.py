@@ -18,6 +18,7 @@ from sealroute.faces.cli import screen
 from sealroute.faces.cli.cmdlets import CliContext
 from sealroute.faces.cli.output import Format, emit, emit_json
 from sealroute.policy.connector import Connector
+from sealroute.policy.parameter_kinds import parse_mailbox
 from sealroute.services import configure, exempt
 from sealroute.services.validate import MAX_RECIPIENTS, validation_record
 from sealroute.services.validation.model import TaskName, Validation
@@ -38,7 +39,7 @@ class Validator(Protocol):
 def validate_connector(context: CliContext, identity: str, recipients: Sequence[str], fmt: Format) -> int:
     """Validate, keep, print; exit code 0 when the connector is validated, 1 otherwise.  Raises OperatorError."""
     connector = configure.find(context.connectors, context.organization, identity)
-    wanted = tuple(recipients) or connector.validation_recipients
+    wanted = _addresses(recipients) or connector.validation_recipients
     if not wanted:
         fix = "Give -Recipients, or set the connector's ValidationRecipients."
         raise OperatorError.one("Recipients", "there is nobody to send the test mail to.", fix)
@@ -53,6 +54,14 @@ def validate_connector(context: CliContext, identity: str, recipients: Sequence[
     after = replace(connector, is_validated=validation.succeeded, last_validation_timestamp=validation.at)
     context.connectors.validated(connector, after, record, context.actor)
     return 0 if validation.succeeded else FAILED
+
+
+def _addresses(given: Sequence[str]) -> tuple[str, ...]:
+    """In compared form, each once.  Raises OperatorError naming what is no address."""
+    try:
+        return tuple(dict.fromkeys(map(parse_mailbox, given)))
+    except InputError as error:
+        raise OperatorError.one("Recipients", f"{error}.") from None
 
 
 async def _run(context: CliContext, connector: Connector, recipients: Sequence[str]) -> Validation:
