@@ -153,6 +153,8 @@ class Scenario:
     """Fields of the connector that differ from the default."""
     excepted: SmtpDaneMode | None = None
     """A timed exception for the recipient's domain is in force, with this SmtpDaneMode."""
+    ruled: SmtpDaneMode | None = None
+    """A transport rule for the recipient's domain asks for this SmtpDaneMode."""
     to: str = "contoso.test"
     """The recipient's domain."""
     require_tls: bool = False

@@ -34,8 +34,10 @@ from sealroute.policy.exceptions import TimedException, apply
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.requirement import Protection
 from sealroute.policy.table import DANE, STS, TOGETHER_ROWS
+from sealroute.policy.transport.rule import Conditions, TransportRule
 from sealroute.policy.verdict import judge
 from sealroute.ports import CachedPolicy, Group, PolicyCache, Settled
+from sealroute.services.apply_rules import RulesInForce
 from sealroute.services.deliver import Deliver, DeliverRules
 from sealroute.services.gather import Gather
 from sealroute.services.plan import Plans
@@ -192,9 +194,13 @@ class Lab:
             elif isinstance(value, tuple):
                 fields[field] = tuple(names.real(item) for item in value)
         connector = Connector(guid=scenario.name, name=scenario.name, smtp_dane_mode=modes[0], mta_sts_mode=modes[1], **fields)
+        now, domain = self.clock.now(), names.real(scenario.to)
+        if scenario.ruled is not None:
+            when = Conditions(recipient_domain_is=(domain,))
+            rule = TransportRule(guid="r1", name="More for some", when=when, smtp_dane_mode=scenario.ruled)
+            return RulesInForce()(self._message(scenario, "ruled")[0], domain, connector, (rule,), (connector,))
         if scenario.excepted is None:
             return connector
-        now, domain = self.clock.now(), names.real(scenario.to)
         exception = TimedException(
             id="x1", organization=connector.organization, connector_guid=connector.guid, connector_name=connector.name,
             domain=domain, smtp_dane_mode=scenario.excepted, created_at=now, until=now + timedelta(days=1),

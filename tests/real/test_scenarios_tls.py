@@ -225,7 +225,14 @@ EXCEPTIONS = (
              "self-signed (CN=mx.contoso.test)"),
 )  # fmt: skip
 
-SCENARIOS = (*EXCEPTIONS, *SERVERS, *SETTINGS, *WISHES, *UNTRUSTED)
+RULES = (
+    Scenario(name="ruled-upwards", rows="transport-rule dane-absent", hosts=(Host(tlsa=()),), ruled=D.MANDATORY,
+             opportunistic=NO_RECORD),
+    Scenario(name="not-ruled-downwards", rows="transport-rule dane-absent", hosts=(Host(tlsa=()),), ruled=D.REPORT_ONLY,
+             mandatory=NO_RECORD),
+)  # fmt: skip
+
+SCENARIOS = (*EXCEPTIONS, *RULES, *SERVERS, *SETTINGS, *WISHES, *UNTRUSTED)
 lab = world_of(SCENARIOS)
 
 
