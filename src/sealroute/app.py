@@ -13,39 +13,35 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import timedelta
-from ipaddress import ip_network
 
 import structlog
 import uvloop
 
 from sealroute.base.chain import TrustRoots
 from sealroute.base.errors import OperatorError
-from sealroute.base.mail import Origin
 from sealroute.faces.http.health import create_app
 from sealroute.faces.http.server import HttpServer
+from sealroute.from_settings import deliver_rules, dial_settings, listeners, receive_config, schedule_limits, session_limits
 from sealroute.gateway import Choosing, Gateway, Watch
 from sealroute.logs import configure as configure_logs
 from sealroute.net.clock import SystemClock
 from sealroute.net.dial import SmtpDialer
-from sealroute.net.smtp_connection import DialSettings
-from sealroute.net.smtp_in import ListenerConfig, ReceiveConfig, ReceiveLimits, SmtpIn
-from sealroute.net.tls import server_context, system_roots_pem
+from sealroute.net.smtp_in import SmtpIn
+from sealroute.net.tls import system_roots_pem
 from sealroute.parts import open_canary, open_fetcher, open_resolver, open_webhook, text_of
 from sealroute.policy.alerts import AlertRules
 from sealroute.policy.connector import Connector
 from sealroute.policy.decide import Plan
-from sealroute.policy.retry import RetryRules
 from sealroute.policy.verdict import judge
 from sealroute.ports import Clock, Resolver, ShowingResolver
 from sealroute.probing import Hearing, make_prober
-from sealroute.proto.smtp.session import ServerLimits
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.alert import Alerts, Told
 from sealroute.services.analyze import Analyzer, Engine
 from sealroute.services.authenticate import AuthConfig, Authenticator
 from sealroute.services.bounce import Bounce, BounceConfig
 from sealroute.services.canary import Canary
-from sealroute.services.deliver import Deliver, DeliverRules
+from sealroute.services.deliver import Deliver
 from sealroute.services.gather import Gather
 from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
@@ -55,8 +51,8 @@ from sealroute.services.observe import Observations
 from sealroute.services.plan import Plans
 from sealroute.services.probe import Probes
 from sealroute.services.reach import Reach
-from sealroute.services.schedule import Schedule, ScheduleLimits
-from sealroute.services.sessions import SessionLimits, Sessions
+from sealroute.services.schedule import Schedule
+from sealroute.services.sessions import Sessions
 from sealroute.services.sts import StsPolicies
 from sealroute.services.sts_caches import NothingKept, OnlyRead
 from sealroute.services.validate import Bench, NoNotices, Sender, validate
@@ -65,8 +61,6 @@ from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.settings.hurry import hurried
-from sealroute.settings.inbound import Listener, ListenerKind
-from sealroute.settings.outbound import AddressFamily
 from sealroute.store.store import Store, open_store
 from sealroute.supervise import Supervisor
 from sealroute.worker import Link, Together, Worker
@@ -100,7 +94,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     ids = IdSource()
     bounce = Bounce(BounceConfig(settings.generating_server, settings.postmaster), ids)
     choosing = Choosing(store, settings)
-    deliver = Deliver(choosing, plans, sessions, bounce, clock, random.random, _deliver_rules(settings))
+    deliver = Deliver(choosing, plans, sessions, bounce, clock, random.random, deliver_rules(settings))
     smtp_in: SmtpIn
     gateway: Gateway
     metrics = Metrics(
@@ -118,7 +112,7 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     watch = Watch(metrics, observations, hasten)
     history = History(store.history, watch.drifted)
     plans.made = history.look
-    schedule = Schedule(store.queue, deliver, clock, watch, _schedule_limits(settings, worker), choosing.stored)
+    schedule = Schedule(store.queue, deliver, clock, watch, schedule_limits(settings, worker), choosing.stored)
     slot = settings.store.node if worker is None else f"{settings.store.node}#{worker.number}"
     windows = Windows(store.windows, schedule.destinations, slot)
     probed = Observations(store.probes)
@@ -126,18 +120,18 @@ def build(settings: Settings, worker: Worker | None = None) -> Gateway:
     if settings.probes.enabled and (worker is None or worker.keeps_house):
         engine = _probing_engine(settings, resolver, policies, clock, canary)
         hearing = Hearing(watch, history, probed)
-        prober = make_prober(settings, store, engine, SmtpDialer(_dial_settings(settings)), choosing, hearing)
+        prober = make_prober(settings, store, engine, SmtpDialer(dial_settings(settings)), choosing, hearing)
     config = AcceptConfig(settings.hostname, settings.limits.hops)
     accept = Accept(config, store.queue, clock, Scheduler(schedule.room, schedule.handover), ids)
     auth = settings.auth
     authenticator = Authenticator(
         store.admin.users, AuthConfig(auth.concurrency, auth.waiting, auth.free_failures, auth.max_delay_seconds)
     )
-    smtp_in = SmtpIn(_receive_config(settings), accept, authenticator)
+    smtp_in = SmtpIn(receive_config(settings), accept, authenticator)
     gateway = Gateway(
         settings, store, clock, resolver, canary, policies, fetcher, sessions, schedule, smtp_in, authenticator,
         metrics, history, observations, probed, hasten, prober, _alerts(settings, store, clock, ids),
-        MoveWatch(store.admin.connectors, store.admin.moves, clock), windows, _listeners(settings), None,
+        MoveWatch(store.admin.connectors, store.admin.moves, clock), windows, listeners(settings), None,
     )  # fmt: skip
     app, listening = create_app(metrics, gateway.health, gateway.look_at_queue), None
     if worker is not None:
@@ -164,8 +158,8 @@ def _engine(
     """Gather, decide, dial and judge, ready for services/deliver."""
     gather = Gather(resolver, policies, clock, settings.delivery.smtp_port, canary.trusted, canary.why_not)
     roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
-    dialer = SmtpDialer(_dial_settings(settings))
-    return Plans(gather), Sessions(dialer, lambda need, facts: judge(need, facts, roots), _session_limits(settings))
+    dialer = SmtpDialer(dial_settings(settings))
+    return Plans(gather), Sessions(dialer, lambda need, facts: judge(need, facts, roots), session_limits(settings))
 
 
 def _probing_engine(
@@ -173,7 +167,7 @@ def _probing_engine(
 ) -> Engine:
     """The same for services/analyze; what is known of MTA-STS is what delivery knows."""
     roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
-    rules = _deliver_rules(settings)
+    rules = deliver_rules(settings)
     return Engine(resolver, resolver, policies, policies, roots, clock, rules, canary.trusted, canary.why_not)
 
 
@@ -191,7 +185,7 @@ async def open_validation(
     plans, sessions = _engine(settings, resolver, policies, clock, canary)
     planned: dict[str, Plan] = {}
     plans.made = lambda _, plan: planned.update({plan.evidence.domain: plan})
-    rules = _deliver_rules(settings)
+    rules = deliver_rules(settings)
     deliver = Deliver(
         lambda _, domain: connector_for(domain), plans, sessions, NoNotices(), clock, random.random, rules
     )  # fmt: skip
@@ -233,9 +227,9 @@ async def open_analyzer(
     known = StsPolicies(resolver, fetcher, OnlyRead(store.policies) if store else NothingKept(), clock)
     fresh = StsPolicies(resolver, fetcher, NothingKept(), clock)
     roots = TrustRoots.from_pem(system_roots_pem(text_of(settings.tls.ca_file)))
-    rules = _deliver_rules(settings)
+    rules = deliver_rules(settings)
     engine = Engine(resolver, resolver, known, fresh, roots, clock, rules, canary.trusted, canary.why_not)
-    probes = Probes(SmtpDialer(_dial_settings(settings)))
+    probes = Probes(SmtpDialer(dial_settings(settings)))
     try:
         await canary.probe()
         yield Analyzer(engine, probes), canary, resolver
@@ -247,94 +241,6 @@ async def open_analyzer(
         await resolver.close()
         if store is not None:
             await store.close()
-
-
-def _deliver_rules(settings: Settings) -> DeliverRules:
-    families = tuple(6 if family is AddressFamily.IPV6 else 4 for family in settings.delivery.address_families)
-    return DeliverRules(
-        RetryRules(settings.retry.delay_notice_after, settings.retry.jitter_percent / 100),
-        settings.delivery.smtp_port,
-        settings.delivery.allow_private_destinations,
-        families,
-    )
-
-
-def _dial_settings(settings: Settings) -> DialSettings:
-    wanted = settings.delivery
-    return DialSettings(
-        helo_name=settings.hostname,
-        source_ipv4=wanted.source_ipv4,
-        source_ipv6=wanted.source_ipv6,
-        connect_timeout_seconds=wanted.connect_timeout_seconds,
-        greeting_timeout_seconds=wanted.greeting_timeout_seconds,
-        tls_timeout_seconds=wanted.tls_timeout_seconds,
-        command_timeout_seconds=wanted.command_timeout_seconds,
-        final_reply_timeout_seconds=wanted.final_reply_timeout_seconds,
-        minimum_bytes_per_second=wanted.minimum_bytes_per_second,
-        max_recipients=wanted.recipients_per_transaction,
-        chunking_max_bytes=wanted.chunking_max_bytes,
-    )
-
-
-def _schedule_limits(settings: Settings, worker: Worker | None) -> ScheduleLimits:
-    wanted = settings.delivery
-    return ScheduleLimits(
-        connections=wanted.max_connections,
-        runs_per_destination=wanted.max_connections_per_destination,
-        messages_per_minute_per_destination=wanted.max_messages_per_minute_per_destination,
-        workers=1 if worker is None else settings.worker_count,
-    )
-
-
-def _session_limits(settings: Settings) -> SessionLimits:
-    wanted = settings.delivery
-    return SessionLimits(wanted.max_connections, wanted.messages_per_connection, wanted.idle_connection_seconds)
-
-
-def _receive_config(settings: Settings) -> ReceiveConfig:
-    wanted = settings.limits
-    return ReceiveConfig(
-        settings.hostname,
-        settings.configured_postmaster or "",
-        ReceiveLimits(
-            connections=wanted.max_connections,
-            connections_per_client=wanted.max_connections_per_client,
-            command_seconds=wanted.command_timeout_seconds,
-            data_seconds=wanted.data_timeout_seconds,
-            session_seconds=wanted.session_seconds,
-            handshake_seconds=wanted.handshake_timeout_seconds,
-            content_budget_bytes=wanted.content_budget_bytes,
-        ),
-        ServerLimits(
-            message_bytes=wanted.message_bytes,
-            recipients_per_message=wanted.recipients_per_message,
-            messages_per_session=wanted.messages_per_session,
-            errors_per_session=wanted.errors_per_session,
-            refused_recipients_per_session=wanted.refused_recipients_per_session,
-            idle_commands=wanted.idle_commands,
-            auth_attempts=settings.auth.attempts_per_session,
-        ),
-    )
-
-
-def _listeners(settings: Settings) -> tuple[ListenerConfig, ...]:
-    return tuple(_listener(item) for item in settings.listeners)
-
-
-def _listener(listener: Listener) -> ListenerConfig:
-    context = None
-    if listener.tls_certificate is not None:
-        context = server_context(str(listener.tls_certificate), text_of(listener.tls_key))
-    relay = listener.kind is ListenerKind.RELAY
-    return ListenerConfig(
-        listener.address,
-        listener.effective_port,
-        Origin.RELAY if relay else Origin.SUBMISSION,
-        tuple(ip_network(network) for network in listener.networks) if relay else (),
-        context,
-        listener.implicit_tls,
-        listener.organization,
-    )
 
 
 # ---------------------------------------------------------------------------------------------------------- running
