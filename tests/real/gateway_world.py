@@ -96,8 +96,13 @@ class GatewayWorld:
     def read(self, trace_id: str) -> Story:
         now = datetime.now(UTC)
         span = timedelta(days=1)
-        rows = self.store.traces.search(TraceQuery(now - span, now + span, message_trace_id=trace_id))
-        return Story(rows, self.store.traces.events(trace_id), self.store.traces.attempts(trace_id))
+        query = TraceQuery(now - span, now + span, message_trace_id=trace_id)
+        rows = self.store.traces.search(query)
+        while True:  # until nobody was delivered between the readings: a status and its event then belong together
+            story = Story(rows, self.store.traces.events(trace_id), self.store.traces.attempts(trace_id))
+            rows = self.store.traces.search(query)
+            if rows == story.rows:
+                return story
 
     async def received(self, sim_id: str, count: int = 1) -> list[Received]:
         """The copies of a message at its destinations, once there are that many."""
