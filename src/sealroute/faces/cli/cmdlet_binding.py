@@ -20,7 +20,7 @@ from enum import Enum
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.faces.cli.output import Format, choose_format
 from sealroute.policy.parameter_kinds import parse_boolean
-from sealroute.policy.parameters import split_list
+from sealroute.policy.parameters import Parameter, Verb, split_list
 
 _QUOTE = "In a POSIX shell put what begins with $ in single quotes: '$false'."
 """An unquoted `$false` is an unset shell variable: the value vanishes before we see it."""
@@ -48,6 +48,21 @@ class CmdletParameter:
     position: int | None = None
     """Order among the values without a name."""
     required: bool = False
+
+
+def of_table(parameters: Sequence[Parameter], verb: Verb) -> tuple[CmdletParameter, ...]:
+    """A table's parameters as the New or Set cmdlet has them; New takes Name first."""
+    return tuple(
+        CmdletParameter(
+            parameter.name,
+            parameter.help,
+            Takes.LIST if parameter.kind.many else Takes.VALUE,
+            parameter.kind.allowed,
+            position=0 if parameter.field == "name" and verb is Verb.NEW else None,
+            required=parameter.field == "name" and verb is Verb.NEW,
+        )
+        for parameter in parameters
+    )
 
 
 @dataclass(frozen=True, slots=True)

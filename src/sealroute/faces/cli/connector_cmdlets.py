@@ -10,6 +10,7 @@ Validate sends a test mail through delivery's own engine, opens every other next
 from __future__ import annotations
 
 from sealroute.base.errors import OperatorError
+from sealroute.faces.cli.cmdlet_binding import of_table
 from sealroute.faces.cli.cmdlets import Bound, CliContext, Cmdlet, CmdletParameter, Takes, confirmed, register
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
 from sealroute.faces.cli.connector_validate import show_last_validation, validate_connector
@@ -19,18 +20,7 @@ from sealroute.services import configure
 
 
 def _parameters(verb: Verb) -> tuple[CmdletParameter, ...]:
-    """The table's parameters as a cmdlet has them; New takes Name first."""
-    return tuple(
-        CmdletParameter(
-            parameter.name,
-            parameter.help,
-            Takes.LIST if parameter.kind.many else Takes.VALUE,
-            parameter.kind.allowed,
-            position=0 if parameter.field == "name" and verb is Verb.NEW else None,
-            required=parameter.field == "name" and verb is Verb.NEW,
-        )
-        for parameter in accepted_by(verb)
-    )
+    return of_table(accepted_by(verb), verb)
 
 
 def _identity(*, required: bool) -> CmdletParameter:

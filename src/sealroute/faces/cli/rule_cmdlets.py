@@ -5,7 +5,8 @@ Get shows one rule as a list and several as a table; New shows the rule it made;
 
 from __future__ import annotations
 
-from sealroute.faces.cli.cmdlets import Bound, CliContext, Cmdlet, CmdletParameter, Takes, confirmed, register
+from sealroute.faces.cli.cmdlet_binding import of_table
+from sealroute.faces.cli.cmdlets import Bound, CliContext, Cmdlet, CmdletParameter, confirmed, register
 from sealroute.faces.cli.output import Format, warn
 from sealroute.faces.cli.rule_show import show_plans, show_rules
 from sealroute.policy.parameters import Verb
@@ -16,18 +17,7 @@ from sealroute.services.configure_rules import RulePlan, Stores
 
 
 def _parameters(verb: Verb) -> tuple[CmdletParameter, ...]:
-    """The table's parameters as a cmdlet has them; New takes Name first."""
-    return tuple(
-        CmdletParameter(
-            parameter.name,
-            parameter.help,
-            Takes.LIST if parameter.kind.many else Takes.VALUE,
-            parameter.kind.allowed,
-            position=0 if parameter.field == "name" and verb is Verb.NEW else None,
-            required=parameter.field == "name" and verb is Verb.NEW,
-        )
-        for parameter in accepted_by(verb)
-    )
+    return of_table(accepted_by(verb), verb)
 
 
 def _identity(*, required: bool) -> CmdletParameter:
