@@ -80,3 +80,18 @@ async def test_a_caller_that_gives_up_takes_nothing_from_the_others() -> None:
         await impatient
     shelf.gate.set()
     assert await patient == 1
+
+
+async def test_nobody_waits_on_when_the_reading_is_cancelled() -> None:
+    shelf = Shelf()
+    together = Together(shelf.read)
+    shelf.gate.clear()
+    first = asyncio.ensure_future(together.get("a"))
+    while not shelf.readings:
+        await asyncio.sleep(0)
+    second = asyncio.ensure_future(together.get("b"))
+    await asyncio.sleep(0)
+    assert together._reading is not None
+    together._reading.cancel()
+    outcomes = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+    assert [type(outcome) for outcome in outcomes] == [asyncio.CancelledError] * 2

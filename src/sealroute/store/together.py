@@ -31,7 +31,7 @@ class Together(Generic[V]):
         return await future
 
     async def _read_on(self) -> None:
-        """One reading after the other while any is wanted; never raises."""
+        """One reading after the other while any is wanted; raises only what ends the program, and then nobody waits on."""
         try:
             while self._wanted:
                 keys = list(self._wanted)[:MOST]
@@ -50,3 +50,6 @@ class Together(Generic[V]):
                             future.set_result(found.get(key))
         finally:
             self._reading = None
+            for future in (future for futures in self._wanted.values() for future in futures):
+                future.cancel()
+            self._wanted.clear()
