@@ -45,7 +45,7 @@ from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.store.store import Store, open_store
-from sealroute.supervise import Supervisor
+from sealroute.supervise.supervisor import Supervisor
 from sealroute.worker import Link, Together, Worker
 
 GC_THRESHOLD = 20_000
