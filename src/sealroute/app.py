@@ -17,11 +17,12 @@ from datetime import timedelta
 
 import uvloop
 
+from sealroute.choosing import Choosing
 from sealroute.engine import analysis_engine, delivery_engine, open_outside
 from sealroute.faces.http.health import create_app
 from sealroute.faces.http.server import HttpServer
 from sealroute.from_settings import deliver_rules, dial_settings, listeners, receive_config, schedule_limits
-from sealroute.gateway import Choosing, Gateway, Watch
+from sealroute.gateway import Gateway
 from sealroute.logs import configure as configure_logs
 from sealroute.net.clock import SystemClock
 from sealroute.net.dial import SmtpDialer
@@ -46,6 +47,7 @@ from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.store.store import Store, open_store
 from sealroute.supervise.supervisor import Supervisor
+from sealroute.watching import Watch
 from sealroute.worker import Link, Together, Worker
 
 GC_THRESHOLD = 20_000
