@@ -139,15 +139,16 @@ class Supervisor:
         slot.node = f"{self._node}/{slot.number}.{slot.incarnation}"
         ours, theirs = socket.socketpair()
         worker = Worker(slot.number, slot.node, theirs, slot.listening, self._doors.http, self._clock)
-        pid = fork(worker, lambda: self._let_go(slot), lambda worker: self._run_worker(self._share, worker))
+        pid = fork(worker, lambda: self._let_go(slot, ours), lambda worker: self._run_worker(self._share, worker))
         theirs.close()
         slot.begin(pid, ours, time.monotonic())
         self._channels.open(slot)
 
-    def _let_go(self, slot: Slot) -> None:
+    def _let_go(self, slot: Slot, ours: socket.socket) -> None:
         """In the child: close what is the parent's, and the other workers'."""
         self._selector.close()
         self._signals.close()
+        ours.close()  # who holds both ends never sees that the parent's is gone
         for other in self._slots:
             if other.channel is not None:
                 other.channel.close()
