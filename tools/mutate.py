@@ -84,6 +84,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.connector_json": _CONNECTOR,
     "policy.connector_rules": _CONNECTOR,
     "policy.parameters": _CONNECTOR,
+    "policy.parameter_json": _CONNECTOR,
     "policy.parameter_kinds": _CONNECTOR,
 }
 """Each module with the tests that are to notice."""

@@ -13,26 +13,19 @@ import signal
 import socket
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 
 from sealroute.base.errors import OperatorError, SealrouteError
-from sealroute.base.mail import Message
-from sealroute.base.times import rfc3339
+from sealroute.condition import log_resolver, resolver_part, sts_part
 from sealroute.faces.http.health import Part
 from sealroute.faces.http.server import HttpServer
 from sealroute.net.smtp_in import ListenerConfig, SmtpIn
-from sealroute.policy.choose import ConnectorIndex
-from sealroute.policy.connector import Connector, default_connector
-from sealroute.policy.exceptions import TimedException, apply
-from sealroute.policy.history import Drift
-from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver, Settled
+from sealroute.ports import Changed, Clock, PolicyFetcher, Resolver
 from sealroute.services.alert import Alerts
-from sealroute.services.apply_rules import RulesInForce
 from sealroute.services.authenticate import Authenticator
-from sealroute.services.canary import Canary, CanaryReport
+from sealroute.services.canary import Canary
 from sealroute.services.census import Census
 from sealroute.services.hasten import Hasten
 from sealroute.services.history import History
@@ -46,104 +39,12 @@ from sealroute.services.watch_moves import MoveWatch
 from sealroute.services.windows import Windows
 from sealroute.settings import Settings
 from sealroute.store.store import Store
+from sealroute.upkeep import purge, renew_lease
 from sealroute.worker import Link
 
 log = structlog.get_logger("sealroute")
 
 CONNECTOR_POLL_SECONDS = 1.0
-PURGE_EVERY = timedelta(hours=1)
-NOT_PROBED = (
-    "not probed: trust anchors, stub zones or root hints of your own are configured, and resolver.canary_signed, "
-    "canary_unsigned and canary_broken are not"
-)
-
-
-class Choosing:
-    """The connector for a recipient, from the live set; the index is rebuilt when the set changes.
-
-    A timed exception gives the domain a connector value of its own, made once and remembered; transport rules then make of it
-    what this message needs (services/apply_rules).
-    """
-
-    def __init__(self, store: Store, settings: Settings) -> None:
-        self._store = store
-        self._settings = settings
-        self._indexes: dict[str, tuple[Sequence[Connector], ConnectorIndex, Connector]] = {}
-        self._excepted: dict[str, tuple[Connector, Connector]] = {}
-        """By exception: the connector, and what the exception makes of it."""
-        self._ruled = RulesInForce()
-
-    def stored(self, organization: str, domain: str) -> Connector:
-        """The connector as it is stored: an exception changes its modes only, never its limits."""
-        connectors = self._store.connectors.all(organization)
-        known = self._indexes.get(organization)
-        if known is None or known[0] is not connectors:
-            known = self._indexes[organization] = self._index(organization, connectors)
-            self._excepted.clear()  # with the connectors the exceptions were loaded anew, too
-        return known[1].find(domain) or known[2]
-
-    def __call__(self, message: Message, domain: str) -> Connector:
-        live, organization = self._store.connectors, message.organization
-        connector = self.stored(organization, domain)
-        exceptions = live.exceptions(organization)
-        if exceptions and (exception := exceptions.get((connector.guid, domain))) is not None:
-            connector = self._except(connector, exception, domain)
-        if rules := live.rules(organization):
-            return self._ruled(message, domain, connector, rules, live.all(organization))
-        return connector
-
-    def _except(self, connector: Connector, exception: TimedException, domain: str) -> Connector:
-        # By the wall's clock, like the date that an administrator gave, whatever time the queue keeps.
-        now = datetime.now(UTC)
-        if not exception.in_force(now):
-            if self._excepted.pop(exception.id, None) is not None:
-                log.info("exception ended by its date", exception=exception.id, domain=domain, connector=connector.name)
-            return connector
-        known = self._excepted.get(exception.id)
-        if known is None or known[0] is not connector:
-            known = self._excepted[exception.id] = (connector, apply(connector, exception, domain, now))
-            log.warning(
-                "exception in force", exception=exception.id, domain=domain, connector=connector.name,
-                until=rfc3339(exception.until), reason=exception.reason, author=exception.author,
-            )  # fmt: skip
-        return known[1]
-
-    def _index(
-        self, organization: str, connectors: Sequence[Connector]
-    ) -> tuple[Sequence[Connector], ConnectorIndex, Connector]:
-        retry = self._settings.retry
-        fallback = default_connector(organization, retry_schedule=retry.schedule, message_expiration=retry.message_expiration)
-        return connectors, ConnectorIndex(connectors, self._settings.accepted_domains), fallback
-
-
-class Watch:
-    """Reads what was settled, for the log, the metrics, the readiness report and the probes."""
-
-    def __init__(self, metrics: Metrics, observations: Observations, hasten: Hasten) -> None:
-        self._metrics = metrics
-        self._observations = observations
-        self._hasten = hasten
-
-    def settled(self, message: Message, settled: Settled) -> None:
-        self._metrics.observe(settled)
-        self._observations.note(message.organization, settled.attempts)
-        self._hasten.note(message.organization, settled.attempts)
-        for event in settled.events:
-            log.info(
-                event.event.lower(), message_id=message.id, recipient=event.recipient, text=event.description, **event.data
-            )
-
-    def drifted(self, drift: Drift) -> None:
-        self._metrics.drifted(drift)
-        (log.warning if drift.kind.weaker else log.info)(
-            drift.kind.value, organization=drift.organization, domain=drift.domain, text=drift.sentence
-        )
-
-    def probed(self, trouble: str) -> None:
-        self._metrics.probed(trouble)
-
-    def trouble(self, what: str, error: BaseException) -> None:
-        log.error(what, error=str(error), kind=type(error).__name__, exc_info=error)
 
 
 @dataclass(slots=True)
@@ -190,16 +91,16 @@ class Gateway:
         recovered = await self.store.queue.start_node(self.clock.now())
         await self.store.connectors.refresh()
         await self.windows.load()
-        self._resolver_changed(await self.canary.probe())
+        log_resolver(await self.canary.probe())
         self._spawn("connectors", self._follow_connectors())
-        self._spawn("lease", self._renew_lease())
+        self._spawn("lease", renew_lease(self.settings, self.store, self.clock, self.schedule.nudge))
         if self.link is None or self.link.worker.keeps_house:
             self._spawn("sts refresh", self.policies.refresh_loop(random.random))
-            self._spawn("purge", self._purge())
+            self._spawn("purge", purge(self.settings, self.store, self.clock))
             self._spawn("alerts", self.alerts.work())
             self._spawn("moves", self.moves.work())
         if self.canary.names is not None:
-            self._spawn("canary", self.canary.loop(self._resolver_changed))
+            self._spawn("canary", self.canary.loop(log_resolver))
         self._spawn("history", self.history.work())
         self._spawn("observations", self.observations.work())
         if self.settings.probes.enabled:
@@ -297,41 +198,6 @@ class Gateway:
         except SealrouteError as error:
             log.error("connectors could not be loaded; the last set stays in force", error=str(error))
 
-    async def _renew_lease(self) -> None:
-        while True:
-            await asyncio.sleep(self.settings.store.lease_seconds / 3)
-            try:
-                recovered = await self.store.queue.renew_node(self.clock.now())
-            except SealrouteError as error:
-                log.error("the lease could not be renewed", error=str(error))
-                continue
-            if recovered:
-                log.warning("took over from a silent node", groups=recovered)
-                self.schedule.nudge()
-
-    async def _purge(self) -> None:
-        keep = timedelta(days=self.settings.trace.retention_days)
-        while True:
-            try:
-                await asyncio.to_thread(self.store.admin.traces.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.drift.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.alerts.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.observations.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.watched.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.destinations.purge, self.clock.now() - keep)
-                await asyncio.to_thread(self.store.admin.queue.sweep)
-            except SealrouteError as error:
-                log.error("old records could not be removed", error=str(error))
-            await asyncio.sleep(PURGE_EVERY.total_seconds())
-
-    def _resolver_changed(self, report: CanaryReport) -> None:
-        if not report.probes and report.can_validate:
-            log.info("resolver not probed", text=NOT_PROBED)
-        elif report.can_validate:
-            log.info("resolver probed", can_validate=True, text=report.sentence)
-        else:
-            log.error("resolver probed", can_validate=False, text=report.sentence, advice=report.advice)
-
     # ------------------------------------------------------------------------------------------------------- health
 
     async def look_at_queue(self) -> None:
@@ -340,13 +206,8 @@ class Gateway:
 
     async def health(self) -> Sequence[Part]:
         """How each part is, for /healthz."""
-        parts = [await self._store_health(), self._resolver_health()]
-        parts.append(Part("listeners", bool(self.bound), ", ".join(f"{address}:{port}" for address, port in self.bound)))
-        troubles = self.policies.refresh_troubles
-        detail = "; ".join(f"{domain}: {why}" for domain, why in list(troubles.items())[:5])
-        # A stale policy is a partner's trouble: shown, but no reason to take this node out of service.
-        parts.append(Part("mta-sts", True, f"not refreshed: {detail}" if detail else "policies are fresh"))
-        return parts
+        doors = Part("listeners", bool(self.bound), ", ".join(f"{address}:{port}" for address, port in self.bound))
+        return [await self._store_health(), resolver_part(self.canary.report), doors, sts_part(self.policies)]
 
     async def _store_health(self) -> Part:
         try:
@@ -355,11 +216,3 @@ class Gateway:
             return Part("store", False, str(error))
         waiting = sum(self.queue_state.depth.values()) if self.queue_state else 0
         return Part("store", True, f"{waiting} groups in the queue")
-
-    def _resolver_health(self) -> Part:
-        report = self.canary.report
-        if report is None:
-            return Part("resolver", False, "not probed yet")
-        if not report.probes and report.can_validate:
-            return Part("resolver", True, NOT_PROBED)
-        return Part("resolver", report.can_validate, f"{report.sentence}. {report.advice}".rstrip(". "))

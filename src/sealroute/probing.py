@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from sealroute.gateway import Choosing, Watch
+from sealroute.choosing import Choosing
 from sealroute.policy.connector import Connector
 from sealroute.ports import Dialer
 from sealroute.services.analysis.model import Analysis
@@ -15,6 +15,7 @@ from sealroute.services.probe import ProbeLimits, Probes
 from sealroute.services.watch import Listeners, Prober, WatchRules, Ways
 from sealroute.settings import Settings
 from sealroute.store.store import Store
+from sealroute.watching import Watch
 
 CONNECTIONS_PER_DOMAIN = 4
 """Connections at a time for each domain that is looked at at a time; one for each address."""

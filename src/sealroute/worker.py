@@ -4,7 +4,7 @@ Rules: frames are JSON behind a length of four octets, over a socket pair that o
 worker ends at once, as by a power cut: whoever starts the gateway anew must find nobody at work.  Whichever worker is asked
 for /metrics or /healthz has the parent ask all; a worker that is down or silent makes /healthz red.
 
-Elsewhere: starting, watching and ending workers (supervise.py); adding metrics up (services/merge).
+Elsewhere: starting, watching and ending workers (supervise/); adding metrics up (services/merge).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -31,6 +32,21 @@ DOMAINS = ("one.test", "two.test", "three.test")
 MESSAGES = 800
 SENDERS = 8
 PARENT_KILLS = 3
+UNAIDED = """
+import runpy
+from sealroute.supervise import child
+child._end_with = lambda parent: None
+runpy.run_module("sealroute", run_name="__main__")
+"""
+"""As on a system whose kernel does not end children with their parent."""
+
+
+class Unaided(Gateway):
+    """A gateway whose workers have to see for themselves that their parent is gone."""
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-c", UNAIDED, "--config", str(self.config)]
 
 
 class Pair:
@@ -70,12 +86,12 @@ class Pair:
 
 
 @asynccontextmanager
-async def pair(folder: Path) -> AsyncIterator[Pair]:
+async def pair(folder: Path, kind: type[Gateway] = Gateway) -> AsyncIterator[Pair]:
     destinations = [simple(domain, "DANE", Host(("3 1 1",), profile="chunking")) for domain in DOMAINS]
     async with Internet(folder, destinations) as net:
         port, http = free_port("127.0.0.1"), free_port("127.0.0.1")
         toml = net.gateway_toml(port, retry='schedule = ["1s"]').replace("enabled = false", f"enabled = true\nport = {http}")
-        gateway = Gateway(folder, f"workers = 2\n{toml}")
+        gateway = kind(folder, f"workers = 2\n{toml}")
         await gateway.start()
         try:
             yield Pair(net, gateway, port, http)
@@ -176,6 +192,19 @@ async def test_when_the_parent_is_killed_the_workers_end_and_nothing_is_lost(tmp
         copies = sum(world.arrived().values()) - len(world.arrived())
         print(f"{PARENT_KILLS} gateways killed, {sent.unanswered} unanswered, {copies} duplicates")
         assert copies <= PARENT_KILLS * (SENDERS + 20 * len(DOMAINS))
+
+
+async def test_workers_see_themselves_that_their_parent_is_gone(tmp_path: Path) -> None:
+    async with pair(tmp_path, Unaided) as world:
+        children = world.workers
+        assert len(children) == 2
+        await world.gateway.kill()
+        try:
+            await wait_until(partial(_gone, children), "the children's end", 5)
+        finally:
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)
 
 
 async def test_what_keeps_it_from_starting_is_told_once_and_at_once(tmp_path: Path) -> None:

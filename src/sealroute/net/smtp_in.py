@@ -7,7 +7,7 @@ Rules that hold here:
 - Everything a client can take is bounded: connections (all, and per client), silence, the time of a session and of a
   handshake, replies it does not read, and, over all sessions together, the memory for content not yet stored.
 
-Deliberately elsewhere: one connection (smtp_session.py), every SMTP decision (proto/smtp/server), storing
+Deliberately elsewhere: one connection (smtp_session.py, smtp_wire.py), every SMTP decision (proto/smtp/server), storing
 (services/accept), passwords (services/authenticate), certificates (net/tls; contexts come in ready made).
 """
 

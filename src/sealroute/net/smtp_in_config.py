@@ -1,18 +1,18 @@
 """What listeners and their sessions are told: where to listen, what clients may take, whom to ask; and what they count.
 
-Values only; smtp_in.py opens the listeners, smtp_session.py runs one connection.
+Values, and what they say of one client; smtp_in.py opens the listeners, smtp_session.py runs one connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 from sealroute.base.mail import Envelope, Origin
 from sealroute.base.status import Reply
-from sealroute.proto.smtp.session import AuthOutcome, ServerLimits, SessionFacts
+from sealroute.proto.smtp.session import AuthOutcome, ServerLimits, SessionFacts, SessionPolicy
 
 AcceptMessage = Callable[[Envelope, bytes, SessionFacts], Awaitable[Reply]]
 """services/accept."""
@@ -75,3 +75,28 @@ class ReceiveCounters:
     logins_failed: int = 0
     held_bytes: int = 0
     """Content received and not yet stored."""
+
+
+def session_policy(config: ReceiveConfig, listener: ListenerConfig, client_ip: str, *, checks_passwords: bool) -> SessionPolicy:
+    """What one client's session offers and allows."""
+    tls = listener.tls_context is not None
+    submission = listener.kind is Origin.SUBMISSION
+    address = ip_address(client_ip)
+    return SessionPolicy(
+        hostname=config.hostname,
+        client_ip=client_ip,
+        origin=listener.kind,
+        may_relay=not submission and any(address in network for network in listener.networks),
+        offers_tls=tls,
+        offers_auth=tls and submission and checks_passwords,
+        organization=listener.organization,
+        postmaster=config.postmaster,
+    )
+
+
+def plain_ip(text: str) -> str:
+    """An address as clients are known by: without zone, IPv4 not wrapped in IPv6."""
+    address = ip_address(text.partition("%")[0])
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealroute.base.errors import InputError, OperatorError, Problem
 from sealroute.policy.connector import Connector
+from sealroute.policy.parameter_json import load_record, read_values, refuse_unknown
 from sealroute.policy.parameters import BY_NAME, TABLE
 
 IDENTITY = "Identity"
@@ -43,45 +43,14 @@ def read_record(record: Mapping[str, Any], **instead: str) -> Reading:
 
     Raises OperatorError with every problem.  The save-time rules are not applied.
     """
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    unknown: list[str] = []
-    for name, value in record.items():
-        parameter = BY_NAME.get(name.lower())
-        if parameter is None:
-            if name.lower() != IDENTITY.lower():
-                unknown.append(name)
-        elif parameter.field in values:
-            problems.append(Problem(parameter.name, "it is given twice."))
-        elif parameter.field not in instead:
-            try:
-                values[parameter.field] = parameter.kind.from_json(value)
-            except InputError as error:
-                problems.append(Problem(parameter.name, f"{error}.", f"Allowed: {parameter.kind.allowed}."))
-    values |= instead
-    named = {problem.where for problem in problems}
-    for field, name in (("guid", "Guid"), ("name", "Name")):
-        if not values.get(field) and name not in named:
-            problems.append(Problem(name, "the record has none."))
-    if problems:
-        raise OperatorError(*problems)
-    return Reading(Connector(**values), tuple(unknown))
+    values, unknown = read_values(record, BY_NAME, instead)
+    return Reading(Connector(**values), tuple(name for name in unknown if name.lower() != IDENTITY.lower()))
 
 
 def from_record(record: Mapping[str, Any]) -> Connector:
     """The connector that to_record wrote; raises OperatorError, also for a name that is not known."""
     reading = read_record(record)
-    if reading.unknown:
-        raise OperatorError(
-            *(
-                Problem(
-                    name,
-                    "this version of Sealroute does not know it.",
-                    "Use the version that wrote it, or remove the connector.",
-                )
-                for name in reading.unknown
-            )
-        )
+    refuse_unknown(reading.unknown, "connector")
     return reading.connector
 
 
@@ -92,10 +61,4 @@ def connector_to_json(connector: Connector) -> str:
 
 def connector_from_json(text: str) -> Connector:
     """The connector that connector_to_json wrote; raises OperatorError."""
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise OperatorError.one("connector record", f"it is not JSON: {error}.") from None
-    if not isinstance(record, dict):
-        raise OperatorError.one("connector record", "it is not a JSON object.")
-    return from_record(record)
+    return from_record(load_record(text, "connector"))

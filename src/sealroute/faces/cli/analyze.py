@@ -142,7 +142,7 @@ def _targets(context: Context, domains: Sequence[str], connector: str | None, fr
 
 
 async def _run(context: Context, wanted: Wanted) -> list[Report]:
-    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    open_analyzer: Any = import_module("sealroute.engine").open_analyzer
     room = asyncio.Semaphore(AT_ONCE)
     async with AsyncExitStack() as stack:
         analyzer, canary, resolver = await stack.enter_async_context(

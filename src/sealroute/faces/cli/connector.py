@@ -16,11 +16,12 @@ import typer
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import address_domain
 from sealroute.base.times import rfc3339
+from sealroute.faces.cli.changes import MAX_HISTORY, WhatIfOption, changes_of, show_changes
 from sealroute.faces.cli.cmdlets import UNUSABLE_INPUT, CliContext
 from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
 from sealroute.faces.cli.connector_validate import show_last_validation, validate_connector
-from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report, text_of
+from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report
 from sealroute.policy.choose import choose
 from sealroute.policy.parameters import Given, Verb
 from sealroute.ports import Change
@@ -28,9 +29,7 @@ from sealroute.services import configure, exempt
 
 app = typer.Typer(name="connector", help="Outbound connectors: which domains, which way, how strictly.", no_args_is_help=True)
 P = ParamSpec("P")
-MAX_HISTORY = 10_000
 
-WhatIfOption = Annotated[bool, typer.Option("--what-if", help="Show what would change, and change nothing.")]
 IdentityArgument = Annotated[str, typer.Argument(help="The connector's name or GUID.", show_default=False)]
 
 
@@ -223,21 +222,8 @@ def history(
     JSON: At, Actor, Action, Connector, Changes (of Set: parameter, before, after).
     """
     context, fmt = _context(ctx), choose_format(output, as_json, Format.TABLE)
-    # The store's limit counts everyone's changes; one connector's may lie far behind.
-    found = context.connectors.changes(context.organization, limit if identity is None else MAX_HISTORY)
-    rows = [_change_row(change) for change in found if identity is None or _is_about(change, identity)][:limit]
-    if fmt is not Format.JSON:
-        rows = [row | {"Changes": _spoken_changes(row["Changes"])} for row in rows]
-    emit(rows, fmt)
-
-
-def _is_about(change: Change, identity: str) -> bool:
-    """Whether the change is to the connector of that GUID, or to one that had the name before or after it."""
-    known = {change.connector.casefold()}
-    for record in (change.before, change.after):
-        if record is not None:
-            known |= {str(record.get("Name", "")).casefold(), str(record.get("Guid", "")).casefold()}
-    return identity.casefold() in known
+    found = changes_of(context.connectors, context.organization, identity, limit)
+    show_changes([_change_row(change) for change in found], fmt)
 
 
 def _change_row(change: Change) -> dict[str, Any]:
@@ -254,11 +240,3 @@ def _change_row(change: Change) -> dict[str, Any]:
         "Connector": change.connector,
         "Changes": changed,
     }
-
-
-def _spoken_changes(changed: list[dict[str, Any]]) -> str:
-    return "; ".join(f"{item['parameter']}: {_or_null(item['before'])} -> {_or_null(item['after'])}" for item in changed)
-
-
-def _or_null(value: Any) -> str:
-    return text_of(value) or "$null"

@@ -31,7 +31,7 @@ _STYLE = {"Succeeded": "green", "Failed": "red", "NotApplicable": "dim"}
 
 
 class Validator(Protocol):
-    """What `sealroute.app.open_validation` hands over."""
+    """What `sealroute.engine.open_validation` hands over."""
 
     async def __call__(self, recipients: Sequence[str]) -> Validation: ...
 
@@ -66,7 +66,7 @@ def _addresses(given: Sequence[str]) -> tuple[str, ...]:
 
 async def _run(context: CliContext, connector: Connector, recipients: Sequence[str]) -> Validation:
     opened: Callable[[Any, Callable[[str], Connector]], AbstractAsyncContextManager[Validator]]
-    opened = import_module("sealroute.app").open_validation
+    opened = import_module("sealroute.engine").open_validation
     now = context.now()
 
     def connector_for(domain: str) -> Connector:

@@ -140,7 +140,7 @@ async def _propose(context: Context, connectors: Sequence[Connector]) -> list[Pr
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    open_analyzer: Any = import_module("sealroute.engine").open_analyzer
     columns = (TextColumn("connectors"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty() or not connectors)
     found: dict[str, Proposal] = {}

@@ -192,13 +192,13 @@ def _around(context: Context) -> moving.Around:
 
 
 async def _propose(context: Context, connector: Connector) -> Proposal:
-    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    open_analyzer: Any = import_module("sealroute.engine").open_analyzer
     async with open_analyzer(context.settings) as (analyzer, _, _):
         return await propose_moves.propose(analyzer, connector)
 
 
 async def _look(context: Context, move: Move) -> list[Partner]:
-    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    open_analyzer: Any = import_module("sealroute.engine").open_analyzer
     async with open_analyzer(context.settings) as (analyzer, _, _):
         return await propose_moves.look(analyzer, move.before)
 

@@ -14,9 +14,10 @@ import typer
 
 from sealroute.base.times import rfc3339
 from sealroute.faces.cli import rule_files
+from sealroute.faces.cli.changes import MAX_HISTORY, WhatIfOption, changes_of, show_changes
 from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
 from sealroute.faces.cli.context import Context
-from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, text_of
+from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format
 from sealroute.faces.cli.rule_files import stores_of
 from sealroute.faces.cli.rule_show import show_plans, show_rules
 from sealroute.policy.parameters import Given, Verb
@@ -33,7 +34,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
 )
-WhatIfOption = Annotated[bool, typer.Option("--what-if", help="Show what would change, and change nothing.")]
 IdentityArgument = Annotated[str, typer.Argument(help="The rule's name or GUID.", show_default=False)]
 
 
@@ -137,7 +137,7 @@ def list_(ctx: typer.Context, output: OutputOption = None, as_json: JsonOption =
 def history(
     ctx: typer.Context,
     identity: Annotated[str | None, typer.Argument(help="Only this rule's changes.", show_default=False)] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many changes at most.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_HISTORY, help="How many changes at most.")] = 100,
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -147,18 +147,9 @@ def history(
     """
     context: Context = ctx.obj
     fmt = choose_format(output, as_json, Format.TABLE)
-    found = context.rules.changes(context.organization, limit if identity is None else 10_000)
     names = stores_of(context).names()
-    rows = [_change_row(change, names) for change in found if identity is None or _is_about(change, identity)][:limit]
-    if fmt is not Format.JSON:
-        rows = [row | {"Changes": _spoken(row["Changes"])} for row in rows]
-    emit(rows, fmt)
-
-
-def _is_about(change: Change, identity: str) -> bool:
-    records = [record for record in (change.before, change.after) if record is not None]
-    known = {str(record.get(key, "")).casefold() for record in records for key in ("Name", "Guid")}
-    return identity.casefold() in known | {change.connector.casefold()}
+    found = changes_of(context.rules, context.organization, identity, limit)
+    show_changes([_change_row(change, names) for change in found], fmt)
 
 
 def _change_row(change: Change, names: Mapping[str, str]) -> dict[str, Any]:
@@ -175,12 +166,6 @@ def _change_row(change: Change, names: Mapping[str, str]) -> dict[str, Any]:
     ]
     at, action = rfc3339(change.at), change.action.removesuffix("Rule")
     return {"At": at, "Actor": change.actor, "Action": action, "Rule": change.connector, "Changes": changed}
-
-
-def _spoken(changed: list[dict[str, Any]]) -> str:
-    return "; ".join(
-        f"{item['parameter']}: {text_of(item['before']) or '$null'} -> {text_of(item['after']) or '$null'}" for item in changed
-    )
 
 
 app.command("import")(rule_files.import_)

@@ -1,19 +1,15 @@
-"""How both command lines show transport rules, changes to them, and trials.
-
-A change is `{"action", "rule", "guid", "whatIf", "changes": [{"parameter", "before", "after"}], "warnings": [text]}` in JSON,
-and a table of the changes otherwise; warnings then go to stderr.
-"""
+"""How both command lines show transport rules, changes to them, and trials; the form of a change is told in changes.py."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from sealroute.base.times import rfc3339
 from sealroute.faces.cli import screen
-from sealroute.faces.cli.output import Format, emit, emit_json, printable, text_of, warn
+from sealroute.faces.cli.changes import plan_record, say_plan
+from sealroute.faces.cli.output import Format, emit, emit_json, text_of
 from sealroute.policy.transport.json import to_record
 from sealroute.policy.transport.parameters import TABLE
 from sealroute.policy.transport.rule import TransportRule
@@ -21,10 +17,6 @@ from sealroute.services.configure_rules import RulePlan
 from sealroute.services.try_rules import Trial, Untold
 
 COLUMNS = ("Priority", "Name", "State", "Mode", "When", "Then")
-_HAPPENS = {
-    "New": ("create", "Created"), "Set": ("change", "Changed"), "Enable": ("enable", "Enabled"),
-    "Disable": ("disable", "Disabled"), "Remove": ("remove", "Removed"),
-}  # fmt: skip
 _ACTIONS = ("route_message_outbound_connector", "smtp_dane_mode", "mta_sts_mode", "tls_settings")
 
 
@@ -62,30 +54,11 @@ def then_text(rule: TransportRule, names: Mapping[str, str]) -> str:
 def show_plans(plans: Sequence[RulePlan], fmt: Format, *, what_if: bool = False, single: bool = False) -> None:
     """What changes do, or with `what_if` would do."""
     if fmt is Format.JSON:
-        records = [_plan_record(plan, what_if) for plan in plans]
+        records = [plan_record(plan, "rule", what_if=what_if) for plan in plans]
         emit_json(records[0] if single else records)
         return
     for plan in plans:
-        warn(plan.warnings)
-        name = plan.subject.name
-        if plan.before is not None and plan.after is not None and not plan.differences:
-            sys.stdout.write(printable(f"{name!r} is so already; nothing changes.") + "\n")
-            continue
-        happens, done = _HAPPENS[plan.action]
-        sys.stdout.write(printable(f"What if: would {happens} rule {name!r}." if what_if else f"{done} rule {name!r}.") + "\n")
-        rows = [{"Parameter": item.parameter, "Before": item.before, "After": item.after} for item in plan.differences]
-        emit(rows, Format.TABLE)
-
-
-def _plan_record(plan: RulePlan, what_if: bool) -> dict[str, Any]:
-    return {
-        "action": plan.action,
-        "rule": plan.subject.name,
-        "guid": plan.subject.guid,
-        "whatIf": what_if,
-        "changes": [asdict(item) for item in plan.differences],
-        "warnings": [str(warning) for warning in plan.warnings],
-    }
+        say_plan(plan, "rule", what_if=what_if)
 
 
 # -------------------------------------------------------------------------------------------------------- trials

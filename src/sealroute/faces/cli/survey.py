@@ -115,7 +115,7 @@ def _run(context: Context, bulk: Bulk, wanted: Sequence[Wanted], state: State) -
 async def _rows(settings: Settings, bulk: Bulk, wanted: Sequence[Wanted]) -> AsyncIterator[Row]:
     from sealroute.faces.cli.analyze import witnesses_of
 
-    open_analyzer: Any = import_module("sealroute.app").open_analyzer
+    open_analyzer: Any = import_module("sealroute.engine").open_analyzer
     async with AsyncExitStack() as stack:
         analyzer, canary, resolver = await stack.enter_async_context(open_analyzer(settings, step_seconds=bulk.step_seconds))
         witnesses = witnesses_of(bulk.resolvers, resolver, canary, bulk.step_seconds)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sealroute.base.errors import InputError, OperatorError, Problem
+from sealroute.policy.parameter_json import load_record, read_values, refuse_unknown
 from sealroute.policy.transport.parameters import BY_NAME, TABLE
 from sealroute.policy.transport.rule import TransportRule, with_values
 
@@ -55,29 +55,9 @@ class Reading:
 
 def read_record(record: Mapping[str, Any], **instead: Any) -> Reading:
     """Read a record; `instead` gives fields that it lacks or that are to be replaced.  Raises OperatorError."""
-    values: dict[str, Any] = {}
-    problems: list[Problem] = []
-    unknown: list[str] = []
-    for name, value in record.items():
-        parameter = BY_NAME.get(name.lower())
-        if parameter is None:
-            if value not in _EMPTY and name.lower() not in _DESCRIBES:
-                unknown.append(name)
-        elif parameter.field in values:
-            problems.append(Problem(parameter.name, "it is given twice."))
-        elif parameter.field not in instead:
-            try:
-                values[parameter.field] = parameter.kind.from_json(value)
-            except InputError as error:
-                problems.append(Problem(parameter.name, f"{error}.", f"Allowed: {parameter.kind.allowed}."))
-    values |= instead
-    named = {problem.where for problem in problems}
-    for field, name in (("guid", "Guid"), ("name", "Name")):
-        if not values.get(field) and name not in named:
-            problems.append(Problem(name, "the record has none."))
-    if problems:
-        raise OperatorError(*problems)
-    return Reading(with_values(TransportRule(guid=values["guid"], name=values["name"]), values), tuple(unknown))
+    values, names = read_values(record, BY_NAME, instead)
+    unknown = tuple(name for name in names if record[name] not in _EMPTY and name.lower() not in _DESCRIBES)
+    return Reading(with_values(TransportRule(guid=values["guid"], name=values["name"]), values), unknown)
 
 
 def rule_to_json(rule: TransportRule) -> str:
@@ -87,14 +67,6 @@ def rule_to_json(rule: TransportRule) -> str:
 
 def rule_from_json(text: str, **instead: Any) -> TransportRule:
     """The rule that rule_to_json wrote; raises OperatorError, also for anything that is not known."""
-    try:
-        record = json.loads(text)
-    except ValueError as error:
-        raise OperatorError.one("rule record", f"it is not JSON: {error}.") from None
-    if not isinstance(record, dict):
-        raise OperatorError.one("rule record", "it is not a JSON object.")
-    reading = read_record(record, **instead)
-    if reading.unknown:
-        fix = "Use the version that wrote it, or remove the rule."
-        raise OperatorError(*(Problem(name, "this version of Sealroute does not know it.", fix) for name in reading.unknown))
+    reading = read_record(load_record(text, "rule"), **instead)
+    refuse_unknown(reading.unknown, "rule")
     return reading.rule
