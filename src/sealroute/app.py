@@ -35,6 +35,7 @@ from sealroute.policy.decide import Plan
 from sealroute.policy.verdict import judge
 from sealroute.ports import Clock, Resolver, ShowingResolver
 from sealroute.probing import Hearing, make_prober
+from sealroute.seat import seated
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.alert import Alerts, Told
 from sealroute.services.analyze import Analyzer, Engine
@@ -280,7 +281,8 @@ async def _serve(settings: Settings, worker: Worker | None = None) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        await done.wait()
+        async with seated(wanted=settings.stay_on_processor):
+            await done.wait()
     finally:
         await gateway.stop()
     return 0
