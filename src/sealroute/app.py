@@ -31,6 +31,7 @@ from sealroute.parts import open_webhook
 from sealroute.policy.alerts import AlertRules
 from sealroute.ports import Clock
 from sealroute.probing import Hearing, make_prober
+from sealroute.seat import seated
 from sealroute.services.accept import Accept, AcceptConfig, Scheduler
 from sealroute.services.alert import Alerts, Told
 from sealroute.services.authenticate import AuthConfig, Authenticator
@@ -202,7 +203,8 @@ async def _serve(settings: Settings, worker: Worker | None = None) -> int:
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        await done.wait()
+        async with seated(wanted=settings.stay_on_processor):
+            await done.wait()
     finally:
         await gateway.stop()
     return 0

@@ -140,6 +140,12 @@ class Settings(Section):
         "connections out, on content held and on passwords checked at a time are divided among them; those on incoming "
         "connections hold for each worker.",
     )
+    stay_on_processor: bool = Field(
+        default=True,
+        description="While there is much to do, a process's event loop and the thread that writes its store stay on one "
+        "processor, which the system chooses: they take turns anyway, and need less time side by side. Linux only; without "
+        "effect elsewhere.",
+    )
     store: Store = Store()
     resolver: Resolver = Resolver()
     tls: Tls = Tls()

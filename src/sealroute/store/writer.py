@@ -41,6 +41,7 @@ MAX_BACKLOG_BYTES = 64 << 20
 MAX_BATCH_JOBS = 512
 MAX_BATCH_BYTES = 16 << 20
 PATIENCE_SECONDS = 0.02
+THREAD_NAME = "store-writer"
 _ANOTHER_WON = ("40001", "40P01")
 """PostgreSQL: serialization failure, deadlock.  Each job by itself takes fewer locks, and will pass."""
 
@@ -115,7 +116,7 @@ class Writer:
             raise StoreUnavailable("the store is closed")
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+            self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             self._thread.start()
         assert self._loop is not None
         job.future = self._loop.create_future()
