@@ -161,7 +161,7 @@ class NoMessage(MessageFacts):
     """No message: whatever is asked of it depends on which one it will be."""
 
     def __init__(self) -> None:
-        super().__init__("", 0, b"")
+        # Nothing else of a message is there to be set: every question about it is answered below.
         self.envelope_senders = _NO_MESSAGE
         self.size_bytes = None
 
