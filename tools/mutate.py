@@ -43,6 +43,7 @@ _POLICY = ("test_verdict.py", "test_mutants_policy.py", "test_decide.py")
 _DECIDE = ("test_mutants_decide.py", "test_decide.py")
 _CONNECTOR = ("test_parameters.py", "test_mutants_connector.py")
 _RULES = ("test_transport_rules.py",)
+_RULE_TABLE = ("test_mutants_rules.py", "test_rule_commands.py")
 MODULES: dict[str, tuple[str, ...]] = {
     "proto.dane.records": _DANE,
     "proto.dane.verify": _DANE,
@@ -77,7 +78,16 @@ MODULES: dict[str, tuple[str, ...]] = {
     "policy.move_steps": ("test_move.py",),
     "policy.history": ("test_mutants_history.py", "test_history.py"),
     "policy.transport.apply": _RULES,
-    "policy.transport.match": _RULES,
+    "policy.transport.checks": _RULE_TABLE,
+    "policy.transport.docs": ("test_mutants_rules.py",),
+    "policy.transport.facts": (*_RULES, "test_foresee.py", *_RULE_TABLE),
+    "policy.transport.foresee": ("test_foresee.py",),
+    "policy.transport.json": _RULE_TABLE,
+    "policy.transport.kinds": _RULE_TABLE,
+    "policy.transport.match": (*_RULES, "test_foresee.py"),
+    "policy.transport.parameters": _RULE_TABLE,
+    "policy.transport.patterns": (*_RULES, "test_mutants_rules.py"),
+    "policy.transport.rule": (*_RULES, *_RULE_TABLE),
     "policy.transport.strictness": _RULES,
     "policy.connector": (*_CONNECTOR, "test_retry.py", "test_choose.py"),
     "policy.connector_docs": _CONNECTOR,

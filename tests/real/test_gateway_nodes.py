@@ -63,6 +63,16 @@ class Nodes:
         rows: list[str] = self.store.traces.attempts(trace_id)[-1]["rows"]
         return rows
 
+    async def change(self, *command: str) -> None:
+        """Run a command on the first node, and wait until both have loaded what it changed."""
+
+        def loaded() -> list[int]:
+            return [gateway.log.read_text().count('"connectors loaded"') for gateway in self.gateways]
+
+        before = loaded()
+        await asyncio.to_thread(self.gateways[0].run, *command)
+        await wait_until(lambda: all(now > then for now, then in zip(loaded(), before, strict=True)), "both loaded it")
+
     def numbers(self, owner: str = "") -> set[int]:
         """The numbers of what the queue holds, or of what a node has in hand, from the tables themselves."""
         query = (
@@ -108,23 +118,44 @@ async def test_connectors_policies_queue_and_trace_are_one(tmp_path: Path, postg
         assert both.net.policies.handshakes_refused == 0
 
         # Changed by a command, once; in force on both.
-        def loaded() -> list[int]:
-            return [gateway.log.read_text().count('"connectors loaded"') for gateway in both.gateways]
-
-        async def change(*command: str) -> None:
-            before = loaded()
-            await asyncio.to_thread(both.gateways[0].run, *command)
-            await wait_until(lambda: all(now > then for now, then in zip(loaded(), before, strict=True)), "both loaded it")
-
-        await change("New-OutboundConnector", "Strict", "-RecipientDomains", "unsigned.test", "-SmtpDaneMode", "Mandatory")
+        await both.change("New-OutboundConnector", "Strict", "-RecipientDomains", "unsigned.test", "-SmtpDaneMode", "Mandatory")
         held = [await both.send(node, "bob@unsigned.test", f"h{node}") for node in (0, 1)]
         for trace_id in held:
             await both.becomes("Pending", trace_id)
         assert {item.group.message_id for item in both.store.queue.find()} == set(held)
-        await change("Set-OutboundConnector", "Strict", "-SmtpDaneMode", "Opportunistic")
+        await both.change("Set-OutboundConnector", "Strict", "-SmtpDaneMode", "Opportunistic")
         for trace_id in held:
             await both.becomes("Delivered", trace_id)
         assert both.store.queue.find() == []
+
+
+async def test_a_transport_rule_made_on_one_node_holds_mail_on_both(tmp_path: Path, postgres: Postgres) -> None:
+    async with nodes(tmp_path, postgres) as both:
+        running = [gateway.process.pid for gateway in both.gateways if gateway.process is not None]
+        for node in (0, 1):
+            await both.becomes("Delivered", await both.send(node, "bob@unsigned.test", f"before{node}"))
+
+        await both.change("New-TransportRule", "Strict", "-From", SENDER, "-RecipientDomainIs", "unsigned.test",
+                          "-SmtpDaneMode", "Mandatory")  # fmt: skip
+        held = [await both.send(node, "bob@unsigned.test", f"under{node}") for node in (0, 1)]
+        for trace_id in held:
+            assert "transport-rule" in await both.becomes("Pending", trace_id)
+            (named,) = both.store.traces.attempts(trace_id)[-1]["transport_rules"]
+            assert (named["name"], named["version"]) == ("Strict", 1)
+        assert not [copy for node in (0, 1) for copy in both.net.mail.by_id(f"under{node}")]
+        # Other mail of both is under no rule.
+        for node in (0, 1):
+            assert "transport-rule" not in await both.becomes(
+                "Delivered", await both.send(node, "bob@one.test", f"other{node}")
+            )
+
+        await both.change("Disable-TransportRule", "Strict", "-Confirm:$false")
+        for trace_id in held:
+            assert "transport-rule" not in await both.becomes("Delivered", trace_id)
+        assert [gateway.process.pid for gateway in both.gateways if gateway.process is not None] == running, (
+            "none was restarted"
+        )
+        assert len(running) == 2
 
 
 @pytest.mark.slow

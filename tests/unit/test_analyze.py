@@ -11,14 +11,17 @@ from sealroute.base.chain import TrustRoots
 from sealroute.base.dnsdata import Outcome, Security
 from sealroute.base.dnssec import SignedAnswer
 from sealroute.base.errors import SealrouteError, StoreUnavailable
+from sealroute.faces.analysis_html import page
 from sealroute.faces.analysis_words import Report
 from sealroute.faces.cli.analysis_screen import show
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 from sealroute.policy.reasons import Reason
+from sealroute.policy.transport.rule import Conditions, TransportRule
 from sealroute.services.analysis.model import Analysis, Would
 from sealroute.services.analyze import Analyzer, Engine
 from sealroute.services.compare_resolvers import Witness, compare
 from sealroute.services.deliver import DeliverRules
+from sealroute.services.foresee import Configured, Foresight
 from sealroute.services.probe import Probes
 from tests.unit.deliver_world import CONNECTOR, HIGH, LOW, World
 from tests.unit.fakes import OTHER_CERTIFICATE, TLS, FakeResolver, FakeStsPolicies, Peer, turns
@@ -143,3 +146,21 @@ async def test_a_resolver_that_is_not_believed_is_shown_as_such(capsys: pytest.C
     assert "203.0.113.53  not believed: not on this machine" in shown
     assert "203.0.113.53  secure (claimed, not believed): 203.0.113.9" in shown
     assert "✗ A mx.contoso.com" in shown
+
+
+async def test_rules_that_apply_are_carried_out_and_those_that_may_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World()
+    world.two(Peer(), Peer(), tlsa=True)
+    certain = TransportRule(guid="r1", name="Strict", smtp_dane_mode=SmtpDaneMode.MANDATORY)
+    may = replace(certain, guid="r2", name="Label", priority=1, when=Conditions(subject_contains_words=("secret",)))
+    course = Foresight(Configured(CONNECTOR, rules=[certain, may]), world.clock.now()).of(DOMAIN)
+    analysis = await analyzer(world).run(DOMAIN, course.connector)
+    (in_force,) = analysis.in_force
+    assert in_force.modes == (SmtpDaneMode.MANDATORY, CONNECTOR.mta_sts_mode)
+    assert [effect.name for effect in in_force.attempts[-1].transport_rules] == ["Strict"]
+    report = Report(analysis, rules=course.rules())
+    show(report)
+    shown = capsys.readouterr().out
+    assert "rule 'Strict' applies: SmtpDaneMode Opportunistic -> Mandatory" in shown
+    assert "rule 'Label' may apply: demands nothing that is not demanded already\n    depends on SubjectContainsWords" in shown
+    assert "Label" not in page([report]), "the partner need not know what our rules look for"

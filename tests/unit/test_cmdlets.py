@@ -485,7 +485,8 @@ def test_match(context: FakeContext, recipient: str, domain: str, name: str, why
     found = context.connectors.get("default", name) or context.default_connector
     assert record == {
         "recipient": recipient, "domain": domain, "connector": name, "guid": found.guid, "why": why, "considered": considered,
-        "smtpDaneMode": "Opportunistic", "mtaStsMode": "Opportunistic", "exception": None,
+        "byDomain": name, "smtpDaneMode": "Opportunistic", "mtaStsMode": "Opportunistic", "tlsSettings": None, "exception": None,
+        "transportRules": [],
     }  # fmt: skip
     assert f"why          : {why}\n" in kebab(context, "match", recipient)[1]
 

@@ -121,6 +121,53 @@ def test_a_rule_from_its_making_to_its_end(cli: Cli) -> None:
     assert cli.ok("connector", "history").count("\n") == 2, "a head and the one connector"
 
 
+def test_what_rules_will_do_to_mail_for_a_domain(cli: Cli) -> None:
+    cli.ok("rule", "new", "Secret", "--header-contains-message-header", "msip_labels", "--header-contains-words", "secret",
+           "--smtp-dane-mode", "mandatory", "--stop-rule-processing")  # fmt: skip
+    cli.ok("rule", "new", "Partners", "--recipient-domain-is", "fabrikam.com", "--mta-sts-mode", "mandatory")
+    cli.ok("rule", "new", "Watched", "--recipient-domain-is", "fabrikam.com", "--mta-sts-mode", "mandatory", "--mode", "audit")
+    cli.ok("rule", "new", "Gate", "--message-size-over", "10MB", "--route-message-outbound-connector", "Gate")
+    cli.ok("rule", "new", "Elsewhere", "--recipient-domain-is", "contoso.com", "--smtp-dane-mode", "mandatory")
+    cli.ok("rule", "new", "Off", "--smtp-dane-mode", "mandatory", "--no-enabled")
+    shown = cli.ok("connector", "match", "bob@fabrikam.com")
+    assert "mtaStsMode   : Mandatory\n" in shown
+    assert (
+        shown[shown.index("Transport rules") :]
+        == """\
+Transport rules
+  rule 'Secret' may apply: SmtpDaneMode Opportunistic -> Mandatory
+    depends on HeaderContainsMessageHeader msip_labels; HeaderContainsWords {secret}
+    leaves out the rules behind it
+  rule 'Partners' applies: MtaStsMode Opportunistic -> Mandatory
+    is left out where rule 'Secret' applies
+  rule 'Watched' applies: demands nothing that is not demanded already
+    Mode is Audit: it is only written into the trace, and changes nothing
+    is left out where rule 'Secret' applies
+  rule 'Gate' may apply: connector (default) -> Gate
+    depends on MessageSizeOver 10 MB (10,485,760 bytes)
+    is left out where rule 'Secret' applies
+  Of rules that depend on the message, each is shown as if no other of them were met. sealroute rule test tries a message.
+"""
+    )
+    record = cli.json("connector", "match", "bob@fabrikam.com")
+    assert (record["connector"], record["byDomain"], record["mtaStsMode"]) == ("(default)", "(default)", "Mandatory")
+    last = record["transportRules"][-1]
+    assert (last["rule"], last["applies"], last["did"]) == (
+        "Gate", "depending on the message",
+        ["connector (default) -> Gate"],
+    )  # fmt: skip
+    assert (last["connector"], last["tlsSettings"], last["mtaStsMode"]) == ("Gate", None, "Mandatory")
+    assert [item["leftOutBy"] for item in record["transportRules"]] == [[], ["Secret"], ["Secret"], ["Secret"]]
+
+    # Rules of which none depends on the message need no remark, and one that stops ends the list.
+    cli.ok("rule", "set", "Secret", "--recipient-domain-is", "contoso.com", "--header-contains-message-header", "",
+           "--header-contains-words", "")  # fmt: skip
+    shown = cli.ok("connector", "match", "bob@contoso.com")
+    assert shown[shown.index("Transport rules") :].splitlines()[1:] == [
+        "  rule 'Secret' applies: SmtpDaneMode Opportunistic -> Mandatory", "    leaves out the rules behind it",
+    ]  # fmt: skip
+
+
 def test_what_if_makes_nothing(cli: Cli) -> None:
     out = cli.ok("New-TransportRule", "Label", "-SmtpDaneMode", "Mandatory", "-WhatIf")
     assert out.startswith("What if: would create rule 'Label'.")

@@ -14,3 +14,5 @@ class Unseen(Enum):
     BOUND = "it is larger than is looked at"
     NO_SENDER = "it has no readable From address"
     NOT_KEPT = "the trace does not keep it"
+    NO_MESSAGE = "it depends on the message"
+    """Only the recipient's domain is known."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
+from sealroute.policy.transport.foresee import Foretold
 from sealroute.services.analysis.changes import Change
 from sealroute.services.analysis.model import Analysis, Check, Outcome, Publish, Status, Would
 from sealroute.services.compare_resolvers import Compared, Witness
@@ -27,6 +28,11 @@ class Report:
     changes: tuple[Change, ...] | None = None
     """Against a recorded attempt; None when none was asked for."""
     recorded_at: str = ""
+    rules: tuple[Foretold, ...] = ()
+    """Transport rules that apply to the domain's mail, carried out in the analysis, and those that may apply to a message.
+
+    They are not for the partner, so not in the HTML file: what our rules look for is our own business.
+    """
 
 
 @dataclass(frozen=True, slots=True)

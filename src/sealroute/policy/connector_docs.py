@@ -42,7 +42,9 @@ everything. Connectors that are disabled, in test mode or scoped to a rule are n
 alike the older wins. Where none matches, the default applies: MX routing, both modes Opportunistic.
 
 `sealroute connector match user@contoso.com` says which and why. With `--json`: `recipient`, `domain`, `connector`, `guid`,
-`why`, `considered` (all that match, best first), `smtpDaneMode`, `mtaStsMode`.
+`why`, `considered` (all that match, best first), `byDomain` (the one chosen of them), `smtpDaneMode`, `mtaStsMode`,
+`tlsSettings`, `transportRules`. Rules that ask for nothing but the recipient's domain are carried out in this; those that may
+apply to a message are listed with what they depend on.
 
 ## Parameters
 

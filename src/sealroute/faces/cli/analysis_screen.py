@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sealroute.base.dnsdata import Answer
 from sealroute.faces.analysis_words import MARKS, Report, Todo, cell, headline, matrix, modes_of, reasons, todos, whose_words
 from sealroute.faces.cli import screen
+from sealroute.faces.cli.foretold_screen import show_foretold
 from sealroute.faces.cli.output import printable
 from sealroute.policy.modes import MtaStsMode
 from sealroute.services.analysis.model import Check, Outcome, Status, Would
@@ -39,6 +40,9 @@ def _show(report: Report, out: Console) -> None:
     for title, part in (("What each mode would do", _matrix(report)), ("Why", _reasons(report))):
         if part is not None:
             _section(out, title, part)
+    if report.rules:
+        out.print()
+        show_foretold(report.rules, out)
     if report.changes is not None:
         _section(out, f"What changed since {report.recorded_at}", _changes(report))
     numbers = {id(todo.check): todo.number for todo in todos(analysis)}

@@ -30,6 +30,7 @@ from sealroute.policy.modes import MtaStsMode, SmtpDaneMode
 
 if TYPE_CHECKING:
     from sealroute.policy.connector import Connector
+    from sealroute.policy.transport.foresee import Foretold
     from sealroute.services.analysis.model import Analysis
     from sealroute.services.analyze import Analyzer
     from sealroute.services.compare_resolvers import Witness
@@ -47,6 +48,7 @@ class Target:
     domain: str
     connector: Connector
     recorded: tuple[dict[str, Any], ...] = ()
+    rules: tuple[Foretold, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,8 @@ def analyze(
     """Say what delivery would do with mail for a domain now, under each mode, and why. Sends no mail.
 
     Exit status 0: it would be delivered under the modes in question; 1: held or returned. These are --dane-mode and --sts-mode,
-    else those of the connector that the domain's mail goes through.
+    else those of the connector that the domain's mail goes through, as transport rules make it that ask for nothing but the
+    recipient's domain. Rules that may apply to a message are named. A connector that is named is taken as it is.
     """
     context: Context = ctx.obj
     if explain is not None:
@@ -135,7 +138,8 @@ def _targets(context: Context, domains: Sequence[str], connector: str | None, fr
     from sealroute.faces.cli.analyze_connectors import Connectors
 
     connectors = Connectors(context, connector)
-    return tuple(Target(name, connectors.of(name)) for name in names)
+    courses = {name: connectors.course(name) for name in names}
+    return tuple(Target(name, course.connector, rules=course.rules()) for name, course in courses.items())
 
 
 # ------------------------------------------------------------------------------------------------------------ running it
@@ -178,7 +182,7 @@ async def _report(analyzer: Analyzer, target: Target, wanted: Wanted, witnesses:
     analysis = await analyzer.run(target.domain, connector, asked=(modes,))
     compared = await compare(witnesses, questions_of(analysis)) if witnesses else ()
     if not target.recorded:
-        return Report(analysis, witnesses, compared)
+        return Report(analysis, witnesses, compared, rules=target.rules)
     return Report(analysis, witnesses, compared, _changes(analysis, target), str(target.recorded[-1].get("at", "")))
 
 
@@ -210,9 +214,11 @@ def _print(reports: Sequence[Report], *, as_json: bool) -> None:
 
 
 def _record(report: Report) -> dict[str, Any]:
+    from sealroute.faces.rule_words import foretold_record
     from sealroute.services.analysis.record import analysis_record, changes_record, compared_record
 
     record = analysis_record(report.analysis)
+    record["transportRules"] = [foretold_record(told) for told in report.rules]
     if report.witnesses:
         record["compared"] = compared_record(report.witnesses, report.compared)
     if report.changes is not None:

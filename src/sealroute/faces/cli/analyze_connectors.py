@@ -1,37 +1,50 @@
-"""Through which connector a domain's mail goes, for commands that look at many domains: everything is read once."""
+"""Through which connector a domain's mail goes, for commands that look at domains: everything is read once.
+
+Transport rules that ask for nothing but the recipient's domain are carried out, as delivery does; those that may apply to a
+message are told.  A connector that is named is looked at as it is: the question is about it, not about where mail goes.
+"""
 
 from __future__ import annotations
 
 from sealroute.base.errors import OperatorError
+from sealroute.faces.cli.cmdlets import CliContext
 from sealroute.faces.cli.context import Context
 from sealroute.faces.cli.output import warn
-from sealroute.policy.choose import ConnectorIndex
+from sealroute.policy.choose import Choice
 from sealroute.policy.connector import Connector
-from sealroute.policy.exceptions import apply
 from sealroute.services import configure
+from sealroute.services.foresee import Configured, Course, Foresight
+
+
+def foresight(context: Context | CliContext) -> Foresight:
+    """From all that the store has; raises OperatorError when it cannot be read."""
+    organization = context.organization
+    configured = Configured(
+        context.default_connector, context.connectors.all(organization), context.accepted_domains,
+        context.exceptions.all(organization), context.rules.all(organization),
+    )  # fmt: skip
+    return Foresight(configured, context.now())
 
 
 class Connectors:
-    """The connector named, or for each domain the one that delivery would choose; timed exceptions apply."""
+    """The connector named, or for each domain the one that delivery would use; timed exceptions apply."""
 
     def __init__(self, context: Context, identity: str | None) -> None:
         """Raises OperatorError when the connector named is not there.  Without a store there is only the default one."""
-        self._default = context.default_connector
-        self._now = context.now()
+        default = context.default_connector
         self._named: Connector | None = None
         if identity is not None:
-            default = identity.casefold() in (self._default.name.casefold(), self._default.guid)
-            self._named = self._default if default else configure.find(context.connectors, context.organization, identity)
+            is_default = identity.casefold() in (default.name.casefold(), default.guid)
+            self._named = default if is_default else configure.find(context.connectors, context.organization, identity)
         try:
-            stored = context.connectors.all(context.organization) if self._named is None else []
-            self._exceptions = context.exceptions.all(context.organization)
+            self._foresight = foresight(context)
         except OperatorError as error:
             warn([f"no connector is known, so the default one is looked at: {error}"])
-            stored, self._exceptions = [], []
-        self._index = ConnectorIndex(stored, context.accepted_domains)
+            self._foresight = Foresight(Configured(default), context.now())
 
-    def of(self, domain: str) -> Connector:
-        """The connector for a domain in compared form."""
-        connector = self._named or self._index.find(domain) or self._default
-        excepted = (apply(connector, exception, domain, self._now) for exception in self._exceptions)
-        return next((other for other in excepted if other is not connector), connector)
+    def course(self, domain: str) -> Course:
+        """For a domain in compared form; raises OperatorError when a rule that applies routes where it cannot."""
+        if self._named is None:
+            return self._foresight.of(domain)
+        connector = self._foresight.excepted(self._named, domain)
+        return Course(Choice(self._named, "named"), connector, connector)

@@ -16,16 +16,19 @@ import typer
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.names import address_domain
 from sealroute.base.times import rfc3339
+from sealroute.faces.cli import screen
+from sealroute.faces.cli.analyze_connectors import foresight
 from sealroute.faces.cli.changes import MAX_HISTORY, WhatIfOption, changes_of, show_changes
 from sealroute.faces.cli.cmdlets import UNUSABLE_INPUT, CliContext
 from sealroute.faces.cli.connector_options import TableCommand, from_table, given_options
 from sealroute.faces.cli.connector_show import show_connectors, show_plan
 from sealroute.faces.cli.connector_validate import show_last_validation, validate_connector
+from sealroute.faces.cli.foretold_screen import show_foretold
 from sealroute.faces.cli.output import Format, JsonOption, OutputOption, choose_format, emit, report
-from sealroute.policy.choose import choose
+from sealroute.faces.rule_words import foretold_record
 from sealroute.policy.parameters import Given, Verb
 from sealroute.ports import Change
-from sealroute.services import configure, exempt
+from sealroute.services import configure
 
 app = typer.Typer(name="connector", help="Outbound connectors: which domains, which way, how strictly.", no_args_is_help=True)
 P = ParamSpec("P")
@@ -180,32 +183,41 @@ def match(
     output: OutputOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say which connector a recipient's mail goes through, and why.
+    """Say which connector a recipient's mail goes through, and why; and which transport rules may change that for a message.
 
-    JSON: recipient, domain, connector, guid, why, considered (every connector that matches, best first), smtpDaneMode,
-    mtaStsMode (both as in force), exception (the id of the timed exception in force, or null).  When no connector matches,
-    it is the default one, and `considered` is empty.
+    JSON: recipient, domain, connector, guid, why, considered (every connector that matches, best first), byDomain (the one
+    chosen of them; the default one when none matches), smtpDaneMode, mtaStsMode, tlsSettings (all as in force), exception (the
+    id of the timed exception in force, or null), transportRules.  Rules that certainly apply are carried out in all this.
+    transportRules are these and those that may apply, in order: rule, guid, version, priority, mode, applies ("certainly" or
+    "depending on the message"), dependsOn (conditions and exceptions by parameter), did (each change), connector, smtpDaneMode,
+    mtaStsMode, tlsSettings (for a message that meets it and no other that depends on the message), stops, leftOutBy (rules
+    before it that depend on the message and stop).
     """
     context, fmt = _context(ctx), choose_format(output, as_json, Format.LIST)
     try:
         domain = address_domain(recipient)
     except InputError as error:
         raise OperatorError.one("recipient", f"{error}.", "Give an address such as user@contoso.com.") from None
-    choice = choose(context.connectors.all(context.organization), domain, accepted_domains=context.accepted_domains)
-    connector = choice.connector or context.default_connector
-    connector = exempt.in_force(context.exceptions, connector, domain, context.now())
-    record = {
+    course = foresight(context).of(domain)
+    connector, rules = course.connector, course.rules()
+    record: dict[str, Any] = {
         "recipient": recipient,
         "domain": domain,
         "connector": connector.name,
         "guid": connector.guid,
-        "why": choice.why,
-        "considered": list(choice.considered),
+        "why": course.choice.why,
+        "considered": list(course.choice.considered),
+        "byDomain": course.own.name,
         "smtpDaneMode": connector.smtp_dane_mode.value,
         "mtaStsMode": connector.mta_sts_mode.value,
+        "tlsSettings": connector.tls_settings.value if connector.tls_settings else None,
         "exception": connector.exception_id or None,
     }
+    if fmt is Format.JSON:
+        record["transportRules"] = [foretold_record(told) for told in rules]
     emit([record], fmt, single=True)
+    if rules and fmt is not Format.JSON:
+        screen.show_trimmed(lambda out: show_foretold(rules, out))
 
 
 @app.command("history")

@@ -9,15 +9,14 @@ from typing import Any
 from sealroute.base.times import rfc3339
 from sealroute.faces.cli import screen
 from sealroute.faces.cli.changes import plan_record, say_plan
-from sealroute.faces.cli.output import Format, emit, emit_json, text_of
+from sealroute.faces.cli.output import Format, emit, emit_json
+from sealroute.faces.rule_words import then_text, when_text
 from sealroute.policy.transport.json import to_record
-from sealroute.policy.transport.parameters import TABLE
 from sealroute.policy.transport.rule import TransportRule
 from sealroute.services.configure_rules import RulePlan
 from sealroute.services.try_rules import Trial, Untold
 
 COLUMNS = ("Priority", "Name", "State", "Mode", "When", "Then")
-_ACTIONS = ("route_message_outbound_connector", "smtp_dane_mode", "mta_sts_mode", "tls_settings")
 
 
 def show_rules(rules: Sequence[TransportRule], names: Mapping[str, str], fmt: Format, *, single: bool = False) -> None:
@@ -27,28 +26,6 @@ def show_rules(rules: Sequence[TransportRule], names: Mapping[str, str], fmt: Fo
         for record, rule in zip(records, rules, strict=True):
             record["When"], record["Then"] = when_text(rule), then_text(rule, names)
     emit(records, fmt, columns=COLUMNS, single=single)
-
-
-def when_text(rule: TransportRule) -> str:
-    """The conditions and exceptions, in a line."""
-    parts = [
-        f"{parameter.name} {text_of(parameter.kind.to_json(parameter.value(rule)))}"
-        for parameter in TABLE
-        if parameter.condition and parameter.value(rule) not in (None, ())
-    ]
-    return "; ".join(parts) or "always"
-
-
-def then_text(rule: TransportRule, names: Mapping[str, str]) -> str:
-    """What it does, in a line."""
-    parts = []
-    for parameter in TABLE:
-        value = parameter.value(rule)
-        if parameter.field in _ACTIONS and value is not None:
-            shown = parameter.kind.to_json(value)
-            parts.append(f"{parameter.name} {names.get(shown, shown)}")
-    parts += ["AllowWeaker"] * rule.allow_weaker + ["stop"] * rule.stop_rule_processing
-    return "; ".join(parts)
 
 
 def show_plans(plans: Sequence[RulePlan], fmt: Format, *, what_if: bool = False, single: bool = False) -> None:

@@ -94,7 +94,7 @@ def _wanted(context: Context, bulk: Bulk, domains: Sequence[str]) -> list[Wanted
     connectors = Connectors(context, bulk.connector)
     wanted = []
     for domain in domains:
-        connector = connectors.of(domain)
+        connector = connectors.course(domain).connector
         modes = (bulk.dane_mode or connector.smtp_dane_mode, bulk.sts_mode or connector.mta_sts_mode)
         wanted.append(Wanted(domain, connector, modes))
     return wanted

@@ -11,6 +11,8 @@ from sealroute.policy.transport.parameters import TABLE, RuleParameter
 from sealroute.policy.transport.patterns import MAX_PATTERN_CHARACTERS, MAX_WORD_CHARACTERS
 from sealroute.proto.mime import content, head
 
+_ASKED_BEFOREHAND = (Unseen.NOT_KEPT, Unseen.NO_MESSAGE)
+"""No causes for a message that is about to be sent."""
 _HEAD = f"""\
 # Transport rules
 
@@ -46,6 +48,9 @@ stands in quotes: `-SubjectMatchesPatterns "'\\d{{1,3}}','^a'"`. Every change is
   needs Comments. Warned about, audited like every change, and shown in every attempt.
 * A connector with IsTransportRuleScoped is never chosen by domain, only here.
 
+`sealroute connector match` and `sealroute analyze` know the recipient's domain and no message: rules that ask for nothing else
+they carry out, all others that may apply to mail for the domain they list with what these depend on and would do.
+
 Every attempt names the rules that applied, their version, and what each changed; so do the requirement, the trace's events
 and the notices. Plans and connections under rules are not shared with other mail.
 
@@ -56,7 +61,7 @@ replaces nothing, even with AllowWeaker, and stops nothing; behind one that may 
 An unknown exception makes the rule unknown. So mail never becomes weaker by what is broken, encrypted or too large. The
 causes:
 
-{"".join(f"* {cause.value}" + chr(10) for cause in Unseen if cause is not Unseen.NOT_KEPT)}
+{"".join(f"* {cause.value}" + chr(10) for cause in Unseen if cause not in _ASKED_BEFOREHAND)}
 ## What is looked at
 
 * Words, in any case, as whole words: neither a letter nor a digit right before or after; {MAX_WORD_CHARACTERS} characters at

@@ -1,4 +1,4 @@
-"""What conditions look at: the facts of one message, or what the trace kept of one; each with what could not be seen.
+"""What conditions look at: the facts of a message, what the trace kept of one, or of none; each with what could not be seen.
 
 A fact is worked out when it is first asked for, so that a rule about the sender costs no look at the body.
 """
@@ -35,13 +35,18 @@ class Seen:
 
 
 _NOT_KEPT = frozenset({Unseen.NOT_KEPT})
+_NO_MESSAGE = Seen((), frozenset({Unseen.NO_MESSAGE}))
 
 
 class MessageFacts:
     """The facts of a message at hand."""
 
+    size_bytes: int | None
+    """None: not known."""
+
     def __init__(self, sender: str, size_bytes: int, content: bytes) -> None:
-        self.envelope_sender = sender
+        # The null sender of a notice is known: it is nobody's address.
+        self.envelope_senders = Seen((sender,) if sender else ())
         self.size_bytes = size_bytes
         self._content = content
         self._headers: dict[str, Seen] = {}
@@ -150,6 +155,38 @@ class TracedFacts(MessageFacts):
     @cached_property
     def attachment_extensions(self) -> Seen:
         return Seen((), _NOT_KEPT)
+
+
+class NoMessage(MessageFacts):
+    """No message: whatever is asked of it depends on which one it will be."""
+
+    def __init__(self) -> None:
+        # Nothing else of a message is there to be set: every question about it is answered below.
+        self.envelope_senders = _NO_MESSAGE
+        self.size_bytes = None
+
+    def header(self, name: str) -> Seen:
+        return _NO_MESSAGE
+
+    @cached_property
+    def subject(self) -> Seen:
+        return _NO_MESSAGE
+
+    @cached_property
+    def header_senders(self) -> Seen:
+        return _NO_MESSAGE
+
+    @cached_property
+    def body(self) -> Seen:
+        return _NO_MESSAGE
+
+    @cached_property
+    def attachment_names(self) -> Seen:
+        return _NO_MESSAGE
+
+    @cached_property
+    def attachment_extensions(self) -> Seen:
+        return _NO_MESSAGE
 
 
 def _addresses(value: Value) -> tuple[str, ...]:

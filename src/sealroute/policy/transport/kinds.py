@@ -16,13 +16,12 @@ from sealroute.policy.transport.patterns import (
     MAX_PATTERN_CHARACTERS,
     MAX_PATTERN_STEPS,
     MAX_WORD_CHARACTERS,
-    compiled,
     pattern_cost,
 )
 from sealroute.policy.transport.rule import RuleMode, RuleState, SenderAddressLocation
 
 MAX_SIZE = 1 << 40
-_SIZE = re.compile(r"(\d{1,12})(?:\.(\d{1,3}))? ?(B|KB|MB|GB)?(?: \(([\d,]{1,20}) bytes\))?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,12})(?:\.(\d{1,3}))? ?(B|KB|MB|GB)?(?: \((\d[\d,]{0,19}) bytes\))?", re.IGNORECASE)
 _UNITS = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 _FIELD_NAME = re.compile(r"[!-9;-~]{1,76}")
 
@@ -44,9 +43,8 @@ def parse_regex(text: str) -> str:
     if text.count("{") != text.count("}"):
         # Most likely a list was split at the comma of `{1,3}`.
         raise InputError(f"{text!r} has a brace without the other: a pattern with a comma in it stands in quotes")
-    compiled(text)
-    if pattern_cost(text) > MAX_PATTERN_STEPS:
-        raise InputError(f"{text!r} compiles to {pattern_cost(text)} steps, more than {MAX_PATTERN_STEPS}")
+    if (steps := pattern_cost(text)) > MAX_PATTERN_STEPS:  # or it is no pattern, which is said there
+        raise InputError(f"{text!r} compiles to {steps} steps, more than {MAX_PATTERN_STEPS}")
     return text
 
 
@@ -71,7 +69,7 @@ def parse_size(text: str) -> int:
         raise InputError(f"{text!r} is not a size")
     whole, part, unit, exact = match.groups()
     if exact is not None:
-        octets = int(exact.replace(",", "") or 0)
+        octets = int(exact.replace(",", ""))
     else:
         octets = int((int(whole) + int(part or 0) / 10 ** len(part or "")) * _UNITS[(unit or "b").lower()])
     if octets > MAX_SIZE:

@@ -131,6 +131,8 @@ def _in_domains(domain: str, patterns: Sequence[str]) -> bool:
 
 
 def _size(_rule: TransportRule, asked: Conditions, facts: MessageFacts, _work: Work) -> Judged:
+    if facts.size_bytes is None:
+        return Judged(Truth.UNKNOWN, frozenset({Unseen.NO_MESSAGE}))
     over = asked.message_size_over
     return YES if over is not None and facts.size_bytes > over else NO
 
@@ -160,12 +162,11 @@ def _sender(field: str, test: Callable[[str, tuple[str, ...], Work], bool | None
 
 
 def _senders(where: SenderAddressLocation, facts: MessageFacts) -> Seen:
-    # The null sender of a notice is known: it is nobody's address.
-    envelope = (facts.envelope_sender,) if facts.envelope_sender else ()
     if where is SenderAddressLocation.ENVELOPE:
-        return Seen(envelope)
-    header = facts.header_senders
-    return header if where is SenderAddressLocation.HEADER else Seen(envelope + header.texts, header.lost)
+        return facts.envelope_senders
+    envelope, header = facts.envelope_senders, facts.header_senders
+    both = Seen(envelope.texts + header.texts, envelope.lost | header.lost)
+    return header if where is SenderAddressLocation.HEADER else both
 
 
 def _header(name_field: str, field: str, test: Callable[[str, tuple[str, ...], Work], bool | None]) -> Look:

@@ -47,7 +47,7 @@ _BEGIN, _END = r"(?:^|[^\pL\pN])", r"(?:$|[^\pL\pN])"
 
 
 def _literal(character: str) -> str:
-    return character if character.isalnum() or character == " " else f"\\x{{{ord(character):x}}}"
+    return f"\\x{{{ord(character):x}}}"
 
 
 def _compile(pattern: str, shown: str, memory: int) -> Any:
@@ -61,8 +61,7 @@ def _compile(pattern: str, shown: str, memory: int) -> Any:
     try:
         found = re2.compile(pattern.encode(), options)
     except re2.error as error:
-        said = error.args[0] if error.args else ""
-        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        text = " ".join(said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said) for said in error.args)
         raise InputError(f"{shown!r} is not a pattern: {text}") from None
     return found
 

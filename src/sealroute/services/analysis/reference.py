@@ -121,7 +121,9 @@ An MTA-STS policy that delivery has kept counts as it does for delivery, and not
 Exit codes: 0 mail would be delivered under the modes in question, at every domain named; 1 it would be held or returned at one
 of them; 2 input that cannot be used. The modes in question are those of `--dane-mode` and `--sts-mode`; what is not given is
 those of the connector that the domain's mail goes through, unless `--connector` names one (`(default)` is what applies where no
-connector matches).
+connector matches). [Transport rules](transport-rules.md) that ask for nothing but the recipient's domain are carried out, as in
+delivery; those that may apply to a message are named with what they depend on (`transportRules` in JSON), not in the HTML file,
+which is for the partner. A connector that is named is taken as it is, without rules.
 
 This page is printed from the code (`src/sealroute/services/analysis/reference.py`) by `make docs`.
 """
