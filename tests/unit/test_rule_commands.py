@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import make_url
 
 from sealroute.base.errors import InputError, OperatorError
 from sealroute.base.mail import Envelope, Message, Recipient
@@ -46,6 +49,10 @@ class Cli:
         store = open_store(self._url).admin
         do(store)
         store.close()
+
+    def spoil(self, statement: str) -> None:
+        with closing(sqlite3.connect(make_url(self._url).database or "")) as connection, connection:
+            connection.execute(statement)
 
     def __call__(self, *arguments: str) -> tuple[int, str, str]:
         store: AdminStore = open_store(self._url).admin
@@ -166,6 +173,15 @@ Transport rules
     assert shown[shown.index("Transport rules") :].splitlines()[1:] == [
         "  rule 'Secret' applies: SmtpDaneMode Opportunistic -> Mandatory", "    leaves out the rules behind it",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", [("analyze", "contoso.com"), ("connector", "match", "b@contoso.com")])
+def test_a_rule_that_cannot_be_read_is_not_taken_for_none(cli: Cli, command: tuple[str, ...]) -> None:
+    cli.ok("rule", "new", "Partners", "--recipient-domain-is", "contoso.com", "--smtp-dane-mode", "mandatory")
+    cli.spoil("UPDATE transport_rule SET parameters = json_insert(parameters, '$.Newer', 1)")
+    said = cli.refused(*command)
+    assert "this version of Sealroute does not know it" in said
+    assert "default" not in said
 
 
 def test_what_if_makes_nothing(cli: Cli) -> None:

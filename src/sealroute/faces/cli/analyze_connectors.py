@@ -30,17 +30,22 @@ class Connectors:
     """The connector named, or for each domain the one that delivery would use; timed exceptions apply."""
 
     def __init__(self, context: Context, identity: str | None) -> None:
-        """Raises OperatorError when the connector named is not there.  Without a store there is only the default one."""
+        """Without a store there is only the default one.
+
+        Raises OperatorError when the connector named is not there, and when what the store has cannot be read.
+        """
         default = context.default_connector
         self._named: Connector | None = None
         if identity is not None:
             is_default = identity.casefold() in (default.name.casefold(), default.guid)
             self._named = default if is_default else configure.find(context.connectors, context.organization, identity)
         try:
-            self._foresight = foresight(context)
+            stored = context.connectors
         except OperatorError as error:
             warn([f"no connector is known, so the default one is looked at: {error}"])
-            self._foresight = Foresight(Configured(default), context.now())
+            stored = None
+        # What a store has and cannot be read is unknown, not absent: then there is an error, and no verdict.
+        self._foresight = Foresight(Configured(default), context.now()) if stored is None else foresight(context)
 
     def course(self, domain: str) -> Course:
         """For a domain in compared form; raises OperatorError when a rule that applies routes where it cannot."""
